@@ -1,0 +1,3 @@
+//! Commerce: what is bought.
+
+pub mod purchase;

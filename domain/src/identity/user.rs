@@ -1,0 +1,392 @@
+//! A user: a person who may sign in.
+//!
+//! Lifecycle: invited → active ⇄ suspended → deactivated, which is the end. E-mail address and name
+//! are personal data and are sealed before they are written. That an address belongs to one user
+//! only is a claim, enforced by the log in the same append.
+
+use crate::aggregate::Aggregate;
+use crate::events::events;
+use crate::personal::Personal;
+use crate::values::{Code, Text, UserId};
+use std::collections::BTreeSet;
+use uuid::Uuid;
+
+events! {
+    /// What can have happened to a user.
+    pub enum Event {
+        /// Somebody was asked to join.
+        UserInvited = "user_invited" 1 "user.create" {
+            /// Who.
+            user_id: UserId,
+            /// E-mail address, sealed with the user's key.
+            email: Personal,
+            /// Display name, sealed with the user's key.
+            name: Personal,
+        }
+        /// The user may sign in from now on.
+        UserActivated = "user_activated" 1 "user.update" {
+            /// Who.
+            user_id: UserId,
+        }
+        /// The user may do nothing until reactivated.
+        UserSuspended = "user_suspended" 1 "user.suspend" {
+            /// Who.
+            user_id: UserId,
+            /// Why.
+            reason: Text,
+        }
+        /// The suspension ended.
+        UserReactivated = "user_reactivated" 1 "user.update" {
+            /// Who.
+            user_id: UserId,
+        }
+        /// The user has left for good.
+        UserDeactivated = "user_deactivated" 1 "user.delete" {
+            /// Who.
+            user_id: UserId,
+            /// Why.
+            reason: Text,
+        }
+        /// The user holds one more platform role.
+        UserRoleAssigned = "user_role_assigned" 1 "user.role.change" {
+            /// Who.
+            user_id: UserId,
+            /// Which role.
+            role: Code,
+        }
+        /// The user holds one platform role less.
+        UserRoleRemoved = "user_role_removed" 1 "user.role.change" {
+            /// Who.
+            user_id: UserId,
+            /// Which role.
+            role: Code,
+        }
+    }
+}
+
+impl Event {
+    pub(crate) fn personal_fields(&mut self) -> Vec<(Uuid, &mut Personal)> {
+        match self {
+            Self::UserInvited(UserInvited {
+                user_id,
+                email,
+                name,
+            }) => {
+                vec![(user_id.uuid(), email), (user_id.uuid(), name)]
+            }
+            Self::UserActivated(_)
+            | Self::UserSuspended(_)
+            | Self::UserReactivated(_)
+            | Self::UserDeactivated(_)
+            | Self::UserRoleAssigned(_)
+            | Self::UserRoleRemoved(_) => Vec::new(),
+        }
+    }
+}
+
+/// What can be asked of a user's history.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Ask somebody to join.
+    Invite {
+        /// The new user's id.
+        user_id: UserId,
+        /// E-mail address.
+        email: String,
+        /// Display name.
+        name: String,
+    },
+    /// Let the user sign in.
+    Activate,
+    /// Stop the user at once, everywhere.
+    Suspend {
+        /// Why.
+        reason: Text,
+    },
+    /// End a suspension.
+    Reactivate,
+    /// End it for good.
+    Deactivate {
+        /// Why.
+        reason: Text,
+    },
+    /// Give a platform role.
+    AssignRole {
+        /// Which; that it exists is checked by the caller, who knows the roles.
+        role: Code,
+    },
+    /// Take a platform role away.
+    RemoveRole {
+        /// Which.
+        role: Code,
+    },
+}
+
+/// Why a user's history says no.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// There is no such user.
+    #[error("there is no such user")]
+    NotFound,
+    /// The id is taken.
+    #[error("a user with this id exists already")]
+    Exists,
+    /// Not an e-mail address.
+    #[error("{0:?} is not an e-mail address")]
+    NotAnAddress(String),
+    /// The name is empty, too long or has control characters.
+    #[error("a display name has 1 to 200 characters, none of them a control character")]
+    NotAName,
+    /// The lifecycle does not allow it.
+    #[error("a user who is {state} cannot be {wanted}")]
+    WrongState {
+        /// Where the user is.
+        state: &'static str,
+        /// What was asked.
+        wanted: &'static str,
+    },
+}
+
+impl Refusal {
+    /// The stable code of it.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound => "USER_NOT_FOUND",
+            Self::Exists => "USER_EXISTS",
+            Self::NotAnAddress(_) => "USER_EMAIL_INVALID",
+            Self::NotAName => "USER_NAME_INVALID",
+            Self::WrongState { .. } => "USER_WRONG_STATE",
+        }
+    }
+}
+
+/// How far a user has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Status {
+    /// Never heard of.
+    #[default]
+    Unknown,
+    /// Asked to join.
+    Invited,
+    /// May sign in.
+    Active,
+    /// Stopped for now.
+    Suspended,
+    /// Gone for good.
+    Deactivated,
+}
+
+impl Status {
+    /// As it is written for people and programs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Invited => "invited",
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+            Self::Deactivated => "deactivated",
+        }
+    }
+}
+
+/// A user as far as rules need to know.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct User {
+    /// How far the user has come.
+    pub status: Status,
+    /// The id, once known.
+    pub id: Option<UserId>,
+    /// Platform roles held.
+    pub roles: BTreeSet<Code>,
+}
+
+impl User {
+    fn existing(&self) -> Result<UserId, Refusal> {
+        self.id.ok_or(Refusal::NotFound)
+    }
+
+    fn moved(
+        &self,
+        from: &[Status],
+        to: Status,
+        event: impl Into<Event>,
+    ) -> Result<Vec<Event>, Refusal> {
+        if self.status == to {
+            return Ok(vec![]);
+        }
+        if from.contains(&self.status) {
+            return Ok(vec![event.into()]);
+        }
+        Err(Refusal::WrongState {
+            state: self.status.as_str(),
+            wanted: to.as_str(),
+        })
+    }
+
+    fn invite(&self, user_id: UserId, email: &str, name: &str) -> Result<Vec<Event>, Refusal> {
+        if self.id.is_some() {
+            return Err(Refusal::Exists);
+        }
+        let Some(email) = normal_address(email) else {
+            return Err(Refusal::NotAnAddress(email.chars().take(60).collect()));
+        };
+        let length = name.chars().count();
+        if length == 0 || length > 200 || name.chars().any(char::is_control) {
+            return Err(Refusal::NotAName);
+        }
+        let (email, name) = (Personal::Clear(email), Personal::Clear(name.to_owned()));
+        Ok(vec![
+            UserInvited {
+                user_id,
+                email,
+                name,
+            }
+            .into(),
+        ])
+    }
+}
+
+/// The address as it is compared and kept: trimmed and in lower case; `None` when it is none.
+#[must_use]
+pub fn normal_address(text: &str) -> Option<String> {
+    let text = text.trim();
+    let (name, host) = text.rsplit_once('@')?;
+    let plain =
+        |part: &str| !part.is_empty() && !part.chars().any(|c| c.is_control() || c.is_whitespace());
+    let dotted = host.contains('.') && !host.starts_with('.') && !host.ends_with('.');
+    (plain(name) && plain(host) && dotted && text.len() <= 254).then(|| text.to_lowercase())
+}
+
+impl Aggregate for User {
+    type Command = Command;
+    type Event = Event;
+    type Refusal = Refusal;
+
+    const KIND: &'static str = "user";
+
+    fn decide(&self, command: Command) -> Result<Vec<Event>, Refusal> {
+        if let Command::Invite {
+            user_id,
+            email,
+            name,
+        } = command
+        {
+            return self.invite(user_id, &email, &name);
+        }
+        let user_id = self.existing()?;
+        match command {
+            Command::Invite { .. } => Err(Refusal::Exists),
+            Command::Activate => self.moved(
+                &[Status::Invited],
+                Status::Active,
+                UserActivated { user_id },
+            ),
+            Command::Suspend { reason } => self.moved(
+                &[Status::Active, Status::Invited],
+                Status::Suspended,
+                UserSuspended { user_id, reason },
+            ),
+            Command::Reactivate => self.moved(
+                &[Status::Suspended],
+                Status::Active,
+                UserReactivated { user_id },
+            ),
+            Command::Deactivate { reason } => self.moved(
+                &[Status::Invited, Status::Active, Status::Suspended],
+                Status::Deactivated,
+                UserDeactivated { user_id, reason },
+            ),
+            Command::AssignRole { role } if self.roles.contains(&role) => Ok(vec![]),
+            Command::AssignRole { role } => Ok(vec![UserRoleAssigned { user_id, role }.into()]),
+            Command::RemoveRole { role } if !self.roles.contains(&role) => Ok(vec![]),
+            Command::RemoveRole { role } => Ok(vec![UserRoleRemoved { user_id, role }.into()]),
+        }
+    }
+
+    fn evolve(mut self, event: &Event) -> Self {
+        match event {
+            Event::UserInvited(invited) => {
+                self.id = Some(invited.user_id);
+                self.status = Status::Invited;
+            }
+            Event::UserActivated(_) | Event::UserReactivated(_) => self.status = Status::Active,
+            Event::UserSuspended(_) => self.status = Status::Suspended,
+            Event::UserDeactivated(_) => self.status = Status::Deactivated,
+            Event::UserRoleAssigned(assigned) => {
+                self.roles.insert(assigned.role.clone());
+            }
+            Event::UserRoleRemoved(removed) => {
+                self.roles.remove(&removed.role);
+            }
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aggregate::testing::given;
+
+    fn id() -> UserId {
+        UserId::new(Uuid::from_u128(1))
+    }
+
+    fn invited() -> Event {
+        let clear = |text: &str| Personal::Clear(text.to_owned());
+        UserInvited {
+            user_id: id(),
+            email: clear("a@b.org"),
+            name: clear("Ada"),
+        }
+        .into()
+    }
+
+    fn reason() -> Text {
+        "left".parse().expect("a text")
+    }
+
+    #[test]
+    fn a_deactivated_user_never_comes_back() {
+        let gone = UserDeactivated {
+            user_id: id(),
+            reason: reason(),
+        }
+        .into();
+        given::<User>(&[invited(), gone])
+            .when(Command::Reactivate)
+            .refused(&Refusal::WrongState {
+                state: "deactivated",
+                wanted: "active",
+            });
+    }
+
+    #[test]
+    fn suspending_twice_is_one_suspension() {
+        let stopped = UserSuspended {
+            user_id: id(),
+            reason: reason(),
+        }
+        .into();
+        given::<User>(&[invited(), stopped])
+            .when(Command::Suspend { reason: reason() })
+            .happened(&[]);
+    }
+
+    #[test]
+    fn an_address_is_compared_in_lower_case_and_must_look_like_one() {
+        assert_eq!(
+            normal_address(" Ada@Example.ORG ").as_deref(),
+            Some("ada@example.org")
+        );
+        for text in ["", "ada", "@b.org", "a@", "a@b", "a b@c.org", "a@.org"] {
+            assert_eq!(
+                normal_address(text),
+                None,
+                "{text:?} was taken for an address"
+            );
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Operations: services and what is done to them.
+
+pub mod service;
