@@ -191,9 +191,10 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
-    /// A folder whose `postgres` says it is of this version.
+    /// A folder whose `postgres` says it is of this version; removed by its owner.
     fn pretended(name: &str, version: &str) -> PathBuf {
-        let folder = env::temp_dir().join(format!("ops-bin-{}-{name}", std::process::id()));
+        let unique = format!("private-postgres-bin-{}-{name}", std::process::id());
+        let folder = env::temp_dir().join(unique);
         fs::create_dir_all(&folder).expect("a folder");
         for program in ["postgres", "initdb"] {
             let path = folder.join(program);
@@ -239,7 +240,9 @@ mod tests {
     #[test]
     fn too_old_binaries_are_named_in_the_error() {
         let folder = pretended("old", "14.9");
-        let error = choose(&[folder], Path::new("cluster"), None).expect_err("14 is too old");
+        let result = choose(std::slice::from_ref(&folder), Path::new("cluster"), None);
+        fs::remove_dir_all(folder).expect("the folder goes with the test");
+        let error = result.expect_err("14 is too old");
         assert!(error.to_string().contains("is version 14"), "{error}");
         assert!(error.to_string().contains("./ops setup"), "{error}");
     }
