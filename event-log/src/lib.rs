@@ -1,1 +1,46 @@
-//! event-log
+//! The event log: one Postgres table of everything that ever happened, in one order.
+//!
+//! What it promises, whoever asks:
+//!
+//! * positions are 1, 2, 3, … without a gap and become visible in that order;
+//! * what was acknowledged is on disk;
+//! * an append is all or nothing, over any number of streams, under its conditions;
+//! * a command id takes effect once, and a repeat gets the first answer again;
+//! * every later change to history is found by whoever recomputes the chain.
+//!
+//! It knows bytes, streams and positions, and nothing of the business. Start with
+//! [`EventLog`]; what an event is made of is in [`record`](NewEvent), how it is hashed in
+//! [`evidence`], and the SQL that does the work in `migrations/`.
+
+mod append;
+mod call;
+mod checkpoints;
+pub mod evidence;
+mod follow;
+mod log;
+mod migrate;
+mod personal;
+mod position;
+mod queue;
+mod read;
+mod record;
+mod snapshots;
+mod usage;
+mod usage_call;
+pub mod verify;
+mod writer;
+
+pub use append::{Append, AppendError, ClaimChange, CommandKey, Condition, Receipt};
+pub use checkpoints::{
+    Timer, advance, consumer_position, consumer_remove, consumer_set, lease_take, timer_clear,
+    timer_set, timers_due,
+};
+pub use follow::Follower;
+pub use log::{CommitMode, EventLog, OpenError, Settings};
+pub use migrate::{Layout, MigrateError, Migrated, SCHEMA_VERSION, migrate, migrate_with};
+pub use personal::{KeyError, KeyRing, MasterKey, Opened};
+pub use position::Position;
+pub use read::ReadError;
+pub use record::{InvalidStream, NewEvent, Recorded, StreamId};
+pub use snapshots::{Snapshot, snapshot_load, snapshot_store};
+pub use usage::{UsageBatch, UsageOutcome, UsageReceipt, UsageRecord};

@@ -1,0 +1,173 @@
+//! The queue before the lock: what waits, and which of it goes together in one call.
+//!
+//! Commands and usage wait apart, so that a command waits behind at most one chunk of usage. A
+//! group is what is there, never what might come: nothing here waits on a timer.
+
+use crate::append::{Append, AppendError, EVENTS_MAX, Receipt};
+use crate::evidence::Prepared;
+use crate::usage::{Place, UsageBatch, UsageReceipt};
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Mutex, PoisonError};
+use tokio::sync::{Notify, oneshot};
+
+/// What one call may weigh.
+const GROUP_BYTES_MAX: usize = 1 << 20;
+
+/// A command that waits, its events taken out, salted and hashed.
+pub(crate) struct CommandJob {
+    pub(crate) append: Append,
+    pub(crate) events: Vec<Prepared>,
+    pub(crate) bytes: usize,
+    pub(crate) reply: oneshot::Sender<Result<Receipt, AppendError>>,
+}
+
+/// A usage batch that waits, its records taken out; `places` says which record is which row.
+pub(crate) struct UsageJob {
+    pub(crate) batch: UsageBatch,
+    pub(crate) usage_ids: Vec<String>,
+    pub(crate) contents: Vec<uuid::Uuid>,
+    pub(crate) events: Vec<Prepared>,
+    pub(crate) places: Vec<Place>,
+    pub(crate) reply: oneshot::Sender<Result<UsageReceipt, AppendError>>,
+}
+
+/// What a writer takes at once.
+pub(crate) enum Group {
+    Commands(Vec<CommandJob>),
+    Usage(Box<UsageJob>),
+}
+
+#[derive(Default)]
+struct Waiting {
+    commands: VecDeque<CommandJob>,
+    usage: VecDeque<UsageJob>,
+    usage_is_next: bool,
+    closing: bool,
+}
+
+/// Shared by everybody who appends and by the writers.
+pub(crate) struct Queue {
+    waiting: Mutex<Waiting>,
+    ready: Notify,
+    limit: usize,
+}
+
+impl Queue {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            waiting: Mutex::default(),
+            ready: Notify::new(),
+            limit,
+        }
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Waiting) -> T) -> T {
+        work(&mut self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Lets a command wait, or says why it may not.
+    pub(crate) fn push_command(&self, job: CommandJob) -> Result<(), AppendError> {
+        self.with(|waiting| {
+            admit(waiting.closing, waiting.commands.len(), self.limit)?;
+            waiting.commands.push_back(job);
+            Ok(())
+        })?;
+        self.ready.notify_one();
+        Ok(())
+    }
+
+    /// Lets a usage batch wait, or says why it may not.
+    pub(crate) fn push_usage(&self, job: UsageJob) -> Result<(), AppendError> {
+        // A batch weighs as much as many commands: far fewer of them may wait.
+        let limit = self.limit.div_ceil(32);
+        self.with(|waiting| {
+            admit(waiting.closing, waiting.usage.len(), limit)?;
+            waiting.usage.push_back(job);
+            Ok(())
+        })?;
+        self.ready.notify_one();
+        Ok(())
+    }
+
+    /// The next group, as soon as anything waits; none once the queue is closed and empty.
+    pub(crate) async fn next(&self) -> Option<Group> {
+        loop {
+            let ready = self.ready.notified();
+            let (group, more, closing) = self.with(|waiting| {
+                let group = take(waiting);
+                let more = !waiting.commands.is_empty() || !waiting.usage.is_empty();
+                (group, more, waiting.closing)
+            });
+            if more || closing {
+                self.ready.notify_one();
+            }
+            match group {
+                Some(group) => return Some(group),
+                None if closing => return None,
+                None => ready.await,
+            }
+        }
+    }
+
+    /// Takes nothing more; what waits is still carried out.
+    pub(crate) fn close(&self) {
+        self.with(|waiting| waiting.closing = true);
+        self.ready.notify_one();
+    }
+}
+
+fn admit(closing: bool, length: usize, limit: usize) -> Result<(), AppendError> {
+    if closing {
+        return Err(AppendError::Refused("the log was closed".to_owned()));
+    }
+    if length >= limit {
+        return Err(AppendError::Busy);
+    }
+    Ok(())
+}
+
+fn take(waiting: &mut Waiting) -> Option<Group> {
+    let usage_first = waiting.usage_is_next || waiting.commands.is_empty();
+    if usage_first && let Some(job) = waiting.usage.pop_front() {
+        waiting.usage_is_next = false;
+        return Some(Group::Usage(Box::new(job)));
+    }
+    if waiting.commands.is_empty() {
+        return None;
+    }
+    waiting.usage_is_next = true;
+    Some(Group::Commands(take_commands(&mut waiting.commands)))
+}
+
+/// What goes into one call: at most one command that relies on the version of a stream, because a
+/// second would as good as surely conflict with what the first is about to write.
+fn take_commands(waiting: &mut VecDeque<CommandJob>) -> Vec<CommandJob> {
+    let mut relied_on = HashSet::new();
+    let (mut taken, mut left) = (Vec::new(), VecDeque::new());
+    let (mut events, mut bytes) = (0, 0);
+    while let Some(job) = waiting.pop_front() {
+        let full = !taken.is_empty()
+            && (events + job.events.len().max(1) > EVENTS_MAX
+                || bytes + job.bytes > GROUP_BYTES_MAX);
+        if full {
+            waiting.push_front(job);
+            break;
+        }
+        if job
+            .append
+            .expected_streams()
+            .any(|stream| relied_on.contains(stream))
+        {
+            left.push_back(job);
+            continue;
+        }
+        relied_on.extend(job.append.expected_streams().cloned());
+        events += job.events.len().max(1);
+        bytes += job.bytes;
+        taken.push(job);
+    }
+    while let Some(job) = left.pop_back() {
+        waiting.push_front(job);
+    }
+    taken
+}

@@ -1,0 +1,137 @@
+-- Usage in bulk: up to a thousand records of one source in one call, each counted once for ever.
+--
+-- The identity (organization, source, usage id) is checked under the append lock against
+-- usage_identity; why it is kept there stands in docs/decisions/0002-usage-identity.md.
+
+-- The number of a source, given when it is first seen. Called under the append lock only.
+create function event_log.usage_source_number(of_tenant uuid, of_source text) returns integer
+language plpgsql as $$
+declare
+    number integer;
+begin
+    select s.id into number from event_log.usage_source s
+     where s.tenant = of_tenant and s.source = of_source;
+    if not found then
+        insert into event_log.usage_source (tenant, source) values (of_tenant, of_source)
+            returning id into number;
+    end if;
+    return number;
+end
+$$;
+
+-- Records what is new among `usage_ids` (each at most once in the list). `positions` says where
+-- every record stands and `standing` with what content; `first` to `last` is what this batch
+-- recorded, null when it recorded nothing. `outcome`: 0 recorded, 1 replayed, 5 command id reused,
+-- 6 no room.
+create function event_log.record_usage(
+    of_tenant uuid, of_source text, command uuid, command_hash bytea,
+    usage_ids text[], contents uuid[],
+    types text[], schema_versions smallint[], event_ids uuid[], occurred timestamptz[],
+    actors text[], causations uuid[], correlations uuid[], metas bytea[], payloads bytea[],
+    meta_salts bytea[], payload_salts bytea[], subject_lists text[], event_hashes bytea[],
+    out outcome smallint, out positions bigint[], out standing uuid[], out first bigint,
+    out last bigint, out recorded_at timestamptz, out room bigint)
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    turn    record;
+    receipt record;
+    number  integer;
+    known   bigint[];
+    fresh   integer;
+    hashes  bytea[];
+begin
+    select * into turn from event_log.take_turn();
+    outcome := 0;
+    room := turn.capacity;
+    recorded_at := turn.recorded_at;
+    number := event_log.usage_source_number(of_tenant, of_source);
+    select array_agg(k.position order by u.i),
+           array_agg(coalesce(k.content, u.content) order by u.i),
+           count(*) filter (where k.position is null)
+      into known, standing, fresh
+      from unnest(usage_ids, contents) with ordinality as u (usage_id, content, i)
+      left join event_log.usage_identity k
+             on k.source_id = number and k.usage_id = u.usage_id;
+    if command is not null then
+        select * into receipt from event_log.command_receipt r where r.command_id = command;
+        if found then
+            outcome := case when receipt.content_hash = command_hash
+                             and receipt.tenant = of_tenant then 1 else 5 end;
+            positions := known;
+            if cardinality(receipt.event_ids) > 0 then
+                first := receipt.first;
+                last := receipt.last;
+            end if;
+            recorded_at := receipt.recorded_at;
+            return;
+        end if;
+    end if;
+    if turn.head + fresh > turn.capacity then
+        outcome := 6;
+        return;
+    end if;
+    if fresh > 0 then
+        first := turn.head + 1;
+        last := turn.head + fresh;
+        select array_agg(coalesce(u.known, turn.head + u.nth) order by u.i)
+          into positions
+          from (select w.known, w.i,
+                       count(*) filter (where w.known is null) over (order by w.i) as nth
+                  from unnest(known) with ordinality as w (known, i)) u;
+        select array_agg(u.hash order by u.i) into hashes
+          from unnest(event_hashes, known) with ordinality as u (hash, known, i)
+         where u.known is null;
+        insert into event_log.log
+        select u.position, of_tenant, null, null, u.type, u.schema_version, u.event_id,
+               turn.recorded_at, u.occurred, u.actor, u.causation, u.correlation, u.meta,
+               u.payload, u.meta_salt, u.payload_salt, coalesce(u.subjects::uuid[], '{}'), u.hash
+          from unnest(positions, known, types, schema_versions, event_ids, occurred, actors,
+                      causations, correlations, metas, payloads, meta_salts, payload_salts,
+                      subject_lists, event_hashes)
+               as u (position, known, type, schema_version, event_id, occurred, actor, causation,
+                     correlation, meta, payload, meta_salt, payload_salt, subjects, hash)
+         where u.known is null;
+        insert into event_log.usage_identity
+        select number, u.usage_id, u.content, u.position
+          from unnest(usage_ids, contents, positions, known)
+               as u (usage_id, content, position, known)
+         where u.known is null;
+        perform event_log.close_batch(turn.chain, first, turn.recorded_at, hashes);
+    else
+        positions := known;
+    end if;
+    if command is not null then
+        insert into event_log.command_receipt
+        select command, of_tenant, command_hash, coalesce(first, turn.head),
+               coalesce(last, turn.head), turn.recorded_at,
+               coalesce(array_agg(u.id order by u.i) filter (where u.known is null), '{}')
+          from unnest(event_ids, known) with ordinality as u (id, known, i);
+    end if;
+end
+$$;
+
+create procedure event_log.append_usage(
+    barrier text,
+    of_tenant uuid, of_source text, command uuid, command_hash bytea,
+    usage_ids text[], contents uuid[],
+    types text[], schema_versions smallint[], event_ids uuid[], occurred timestamptz[],
+    actors text[], causations uuid[], correlations uuid[], metas bytea[], payloads bytea[],
+    meta_salts bytea[], payload_salts bytea[], subject_lists text[], event_hashes bytea[],
+    inout outcome smallint, inout positions bigint[], inout standing uuid[], inout first bigint,
+    inout last bigint, inout recorded_at timestamptz, inout room bigint)
+language plpgsql as $$
+begin
+    -- Inside a caller's transaction this first commit fails at once, before any lock is taken.
+    commit;
+    perform event_log.set_commit(barrier);
+    select * into outcome, positions, standing, first, last, recorded_at, room
+      from event_log.record_usage(
+        of_tenant, of_source, command, command_hash, usage_ids, contents, types, schema_versions,
+        event_ids, occurred, actors, causations, correlations, metas, payloads, meta_salts,
+        payload_salts, subject_lists, event_hashes);
+    commit;
+    if barrier <> 'none' then
+        perform event_log.flush(barrier);
+    end if;
+end
+$$;
