@@ -184,8 +184,28 @@ macro_rules! contexts {
                     Self::$Variant(event)
                 }
             }
+
+            impl TryFrom<Event> for $path {
+                type Error = OfAnotherKind;
+
+                fn try_from(event: Event) -> Result<Self, OfAnotherKind> {
+                    let type_name = event.type_name();
+                    if let Event::$Variant(event) = event {
+                        Ok(event)
+                    } else {
+                        Err(OfAnotherKind { type_name })
+                    }
+                }
+            }
         )*
     };
+}
+
+/// A stream holds an event that does not belong to its aggregate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("event {type_name:?} does not belong to this stream")]
+pub struct OfAnotherKind {
+    type_name: &'static str,
 }
 
 // Usage stands first because it is most of every log, and names are tried in this order.

@@ -22,7 +22,7 @@ pub mod tenancy;
 pub mod values;
 
 pub use aggregate::{Aggregate, fold};
-pub use events::{DecodeError, EncodeError, Event};
+pub use events::{DecodeError, EncodeError, Event, OfAnotherKind};
 pub use personal::Personal;
 
 /// A moment, in UTC, always given and never read from a clock here.

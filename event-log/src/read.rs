@@ -212,7 +212,7 @@ impl EventLog {
     }
 }
 
-fn recorded(row: &PgRow) -> Result<Recorded, sqlx::Error> {
+pub(crate) fn recorded(row: &PgRow) -> Result<Recorded, sqlx::Error> {
     let stream: Option<String> = row.try_get(2)?;
     let stream = stream
         .map(StreamId::try_from)

@@ -1,0 +1,68 @@
+//! Looking things up across streams: all streams of a kind, and who holds a claim.
+
+use crate::read::{ReadError, recorded};
+use crate::{EventLog, Position, Recorded};
+use uuid::Uuid;
+
+impl EventLog {
+    /// Every event of every stream of a kind, up to a position if one is given, stream by stream.
+    /// Meant for kinds with few events, such as tiers and services.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`] when the database does not answer.
+    pub async fn read_kind(
+        &self,
+        kind: &str,
+        at: Option<Position>,
+    ) -> Result<Vec<Recorded>, ReadError> {
+        // '0' follows '/' in byte order, so that the range is exactly "<kind>/…".
+        let rows = sqlx::query(
+            "select position, tenant, stream, stream_version, type, schema_version, event_id,
+                    recorded_at, occurred_at, actor, causation, correlation, meta, payload
+               from event_log.log
+              where stream >= $1 and stream < $2 and position <= $3
+              order by stream, stream_version",
+        )
+        .bind(format!("{kind}/"))
+        .bind(format!("{kind}0"))
+        .bind(at.map_or(i64::MAX, |position| position.0))
+        .fetch_all(self.pool())
+        .await?;
+        Ok(rows.iter().map(recorded).collect::<Result<Vec<_>, _>>()?)
+    }
+
+    /// The position of the newest event of any stream of a kind.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`] when the database does not answer.
+    pub async fn newest_of_kind(&self, kind: &str) -> Result<Position, ReadError> {
+        let newest: Option<i64> = sqlx::query_scalar(
+            "select max(position) from event_log.stream_head where stream >= $1 and stream < $2",
+        )
+        .bind(format!("{kind}/"))
+        .bind(format!("{kind}0"))
+        .fetch_one(self.pool())
+        .await?;
+        Ok(Position(newest.unwrap_or_default()))
+    }
+
+    /// Who holds a claim.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`] when the database does not answer.
+    pub async fn claim_holder(
+        &self,
+        tenant: Uuid,
+        scope: &str,
+        value_hash: &[u8; 32],
+    ) -> Result<Option<String>, ReadError> {
+        let sql = "select holder from event_log.claim
+                    where tenant = $1 and scope = $2 and value_hash = $3";
+        Ok(sqlx::query_scalar(sql)
+            .bind(tenant)
+            .bind(scope)
+            .bind(value_hash.as_slice())
+            .fetch_optional(self.pool())
+            .await?)
+    }
+}
