@@ -121,17 +121,51 @@ begin
 end
 $$;
 
+-- What stands in the way of the first command of a batch besides versions: an event that must not
+-- be there (outcome 3) or a claim that somebody else holds (outcome 4).
+create function event_log.obstacle(
+    of_tenant uuid, absence_types text[], absence_tags text[], absence_after bigint[],
+    claim_scopes text[], claim_values bytea[], claim_holders text[],
+    out outcome smallint, out detail text, out number bigint)
+language plpgsql as $$
+begin
+    outcome := 0;
+    for a in 1 .. cardinality(absence_tags) loop
+        number := event_log.first_match(
+            of_tenant, absence_types[a], absence_tags[a], absence_after[a]);
+        if number is not null then
+            outcome := 3;
+            return;
+        end if;
+    end loop;
+    select c.scope || chr(31) || c.holder into detail
+      from unnest(claim_scopes, claim_values, claim_holders) with ordinality
+           as u (scope, value_hash, holder, i)
+      join event_log.claim c
+        on c.tenant = of_tenant and c.scope = u.scope and c.value_hash = u.value_hash
+     where c.holder <> u.holder
+     order by u.i limit 1;
+    if found then
+        outcome := 4;
+    end if;
+end
+$$;
+
 -- Records commands one after the other, each against what those before it left, and gives each its
 -- outcome: 0 recorded, 1 replayed, 2 conflict, 3 condition failed, 4 claim taken, 5 command id
 -- reused, 6 no room. A command that is refused writes nothing and takes no position.
--- Conditions, claims and events come as flat lists in command order; `…_of` names the command.
+--
+-- The loop decides in memory, on the stream heads read once; everything is then written by one
+-- statement a table. For that the caller sees to it that command ids differ within a batch and
+-- that only its first command has conditions on tags or claims. Lists are flat and in command
+-- order; `version_of` names the command, `version_streams` and `streams` an entry of
+-- `stream_names` (none: null).
 create function event_log.record_commands(
     command_ids uuid[], command_tenants uuid[], command_hashes bytea[], event_counts integer[],
-    version_of integer[], version_streams text[], versions bigint[],
-    absence_of integer[], absence_types text[], absence_tags text[], absence_after bigint[],
-    claim_of integer[], claim_takes boolean[], claim_scopes text[], claim_values bytea[],
-    claim_holders text[],
-    tenants uuid[], streams text[], types text[], schema_versions smallint[], event_ids uuid[],
+    stream_names text[], version_of integer[], version_streams integer[], versions bigint[],
+    absence_types text[], absence_tags text[], absence_after bigint[],
+    claim_takes boolean[], claim_scopes text[], claim_values bytea[], claim_holders text[],
+    tenants uuid[], streams integer[], types text[], schema_versions smallint[], event_ids uuid[],
     occurred timestamptz[], actors text[], causations uuid[], correlations uuid[], metas bytea[],
     payloads bytea[], meta_salts bytea[], payload_salts bytea[], subject_lists text[],
     event_hashes bytea[], tag_lists text[],
@@ -139,119 +173,120 @@ create function event_log.record_commands(
     out details text[], out numbers bigint[], out room bigint)
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    turn    record;
-    receipt record;
-    hashes  bytea[] := '{}';
-    ids     uuid[];
-    tail    bigint;          -- the last position taken so far
-    version bigint;
-    held    text;
-    outcome smallint;
-    e integer := 0;          -- events, conditions and claims already dealt with
-    v integer := 1;
-    a integer := 1;
-    k integer := 1;
-    taken   integer;
+    turn     record;
+    receipt  record;
+    heads    bigint[];        -- version of each stream, as the batch goes on
+    ends     bigint[];        -- position of the last event this batch gave each stream
+    places   integer[] := '{}';   -- events that are recorded, in order of position
+    place_versions bigint[] := '{}';
+    winners  integer[] := '{}';   -- commands that take effect
+    offsets  integer[] := '{}';   -- where the events of each begin
+    tail     bigint;
+    outcome  smallint;
+    s        integer;
+    e        integer := 0;
+    v        integer := 1;
 begin
     select * into turn from event_log.take_turn();
     tail := turn.head;
     room := turn.capacity;
-    for c in 1 .. cardinality(command_ids) loop
-        outcome := 0;
-        taken := k;
-        select * into receipt from event_log.command_receipt r where r.command_id = command_ids[c];
-        if found then
-            outcome := 5;
-            if receipt.content_hash = command_hashes[c] and receipt.tenant = command_tenants[c] then
-                outcome := 1;
-                firsts[c] := receipt.first;
-                lasts[c] := receipt.last;
-                times[c] := receipt.recorded_at;
-                details[c] := receipt.event_ids::text;
-            end if;
+    for receipt in select r.* from event_log.command_receipt r
+                    where r.command_id = any (command_ids) loop
+        s := array_position(command_ids, receipt.command_id);
+        outcomes[s] := 5;
+        if receipt.content_hash = command_hashes[s] and receipt.tenant = command_tenants[s] then
+            outcomes[s] := 1;
+            firsts[s] := receipt.first;
+            lasts[s] := receipt.last;
+            times[s] := receipt.recorded_at;
+            details[s] := receipt.event_ids::text;
         end if;
+    end loop;
+    heads := array(select coalesce(h.version, 0)
+                     from unnest(stream_names) with ordinality as u (stream, i)
+                     left join event_log.stream_head h on h.stream = u.stream
+                    order by u.i);
+    for c in 1 .. cardinality(command_ids) loop
+        outcome := coalesce(outcomes[c], 0);
         while version_of[v] = c loop
-            if outcome = 0 then
-                select h.version into version from event_log.stream_head h
-                 where h.stream = version_streams[v];
-                version := coalesce(version, 0);
-                if version <> versions[v] then
-                    outcome := 2;
-                    details[c] := version_streams[v];
-                    firsts[c] := versions[v];
-                    numbers[c] := version;
-                end if;
+            s := version_streams[v];
+            if outcome = 0 and heads[s] <> versions[v] then
+                outcome := 2;
+                details[c] := stream_names[s];
+                firsts[c] := versions[v];
+                numbers[c] := heads[s];
             end if;
             v := v + 1;
         end loop;
-        while absence_of[a] = c loop
-            if outcome = 0 then
-                numbers[c] := event_log.first_match(
-                    command_tenants[c], absence_types[a], absence_tags[a], absence_after[a]);
-                if numbers[c] is not null then
-                    outcome := 3;
-                end if;
-            end if;
-            a := a + 1;
-        end loop;
-        while claim_of[k] = c loop
-            if outcome = 0 then
-                select t.holder into held from event_log.claim t
-                 where t.tenant = command_tenants[c] and t.scope = claim_scopes[k]
-                   and t.value_hash = claim_values[k];
-                if found and held <> claim_holders[k] then
-                    outcome := 4;
-                    details[c] := claim_scopes[k] || chr(31) || held;
-                end if;
-            end if;
-            k := k + 1;
-        end loop;
-        if outcome = 0 and tail + event_counts[c] > turn.capacity then
+        if c = 1 and outcome = 0 and cardinality(absence_tags) + cardinality(claim_scopes) > 0 then
+            select o.outcome, o.detail, o.number into outcome, details[c], numbers[c]
+              from event_log.obstacle(command_tenants[c], absence_types, absence_tags,
+                       absence_after, claim_scopes, claim_values, claim_holders) o;
+        end if;
+        if outcome = 0 and tail + event_counts[c] > room then
             outcome := 6;
-            numbers[c] := turn.capacity;
+            numbers[c] := room;
         end if;
         outcomes[c] := outcome;
-        if outcome <> 0 then
-            e := e + event_counts[c];
-            continue;
+        if outcome = 0 then
+            firsts[c] := tail + least(event_counts[c], 1);
+            winners := array_append(winners, c);
+            offsets := array_append(offsets, e);
+            for i in e + 1 .. e + event_counts[c] loop
+                tail := tail + 1;
+                places := array_append(places, i);
+                s := streams[i];
+                if s is null then
+                    place_versions := array_append(place_versions, null);
+                else
+                    heads[s] := heads[s] + 1;
+                    ends[s] := tail;
+                    place_versions := array_append(place_versions, heads[s]);
+                end if;
+            end loop;
+            lasts[c] := tail;
+            times[c] := turn.recorded_at;
         end if;
-        perform event_log.change_claims(command_tenants[c], command_ids[c], claim_takes[taken:k - 1],
-            claim_scopes[taken:k - 1], claim_values[taken:k - 1], claim_holders[taken:k - 1])
-          where taken < k;
-        firsts[c] := case when event_counts[c] = 0 then tail else tail + 1 end;
-        ids := '{}';
-        for i in e + 1 .. e + event_counts[c] loop
-            tail := tail + 1;
-            version := null;
-            if streams[i] is not null then
-                insert into event_log.stream_head as h values (streams[i], 1, tail)
-                    on conflict (stream) do update
-                    set version = h.version + 1, position = excluded.position
-                    returning h.version into version;
-            end if;
-            insert into event_log.log values (
-                tail, tenants[i], streams[i], version, types[i], schema_versions[i], event_ids[i],
-                turn.recorded_at, occurred[i], actors[i], causations[i], correlations[i], metas[i],
-                payloads[i], meta_salts[i], payload_salts[i],
-                coalesce(subject_lists[i]::uuid[], '{}'), event_hashes[i]);
-            if tag_lists[i] is not null then
-                insert into event_log.tag
-                select distinct tenants[i], t, tail, types[i]
-                  from unnest(string_to_array(tag_lists[i], chr(31))) as t;
-            end if;
-            ids := ids || event_ids[i];
-            hashes := array_append(hashes, event_hashes[i]);
-        end loop;
         e := e + event_counts[c];
-        lasts[c] := tail;
-        times[c] := turn.recorded_at;
-        insert into event_log.command_receipt values (
-            command_ids[c], command_tenants[c], command_hashes[c], firsts[c], tail,
-            turn.recorded_at, ids);
     end loop;
-    if tail > turn.head then
-        perform event_log.close_batch(turn.chain, turn.head + 1, turn.recorded_at, hashes);
+    if outcomes[1] = 0 and cardinality(claim_scopes) > 0 then
+        perform event_log.change_claims(command_tenants[1], command_ids[1], claim_takes,
+                                        claim_scopes, claim_values, claim_holders);
     end if;
+    if cardinality(winners) > 0 then
+        insert into event_log.command_receipt
+        select command_ids[w.c], command_tenants[w.c], command_hashes[w.c], firsts[w.c],
+               lasts[w.c], turn.recorded_at,
+               case event_counts[w.c] when 1 then array[event_ids[w.e + 1]]
+                    else event_ids[w.e + 1 : w.e + event_counts[w.c]] end
+          from unnest(winners, offsets) as w (c, e);
+    end if;
+    if tail = turn.head then
+        return;
+    end if;
+    insert into event_log.log
+    select turn.head + p.nth, tenants[p.e], stream_names[streams[p.e]], p.version, types[p.e],
+           schema_versions[p.e], event_ids[p.e], turn.recorded_at, occurred[p.e], actors[p.e],
+           causations[p.e], correlations[p.e], metas[p.e], payloads[p.e], meta_salts[p.e],
+           payload_salts[p.e], coalesce(subject_lists[p.e]::uuid[], '{}'), event_hashes[p.e]
+      from unnest(places, place_versions) with ordinality as p (e, version, nth);
+    if ends is not null then
+        insert into event_log.stream_head
+        select stream_names[u.s], heads[u.s], u.position
+          from unnest(ends) with ordinality as u (position, s)
+         where u.position is not null
+            on conflict (stream) do update
+           set version = excluded.version, position = excluded.position;
+    end if;
+    if cardinality(tag_lists) > 0 then
+        insert into event_log.tag
+        select distinct tenants[p.e], t.tag, turn.head + p.nth, types[p.e]
+          from unnest(places) with ordinality as p (e, nth),
+               unnest(string_to_array(tag_lists[p.e], chr(31))) as t (tag);
+    end if;
+    perform event_log.close_batch(turn.chain, turn.head + 1, turn.recorded_at,
+        array(select event_hashes[p.e] from unnest(places) with ordinality as p (e, nth)
+               order by p.nth));
 end
 $$;
 
@@ -275,11 +310,10 @@ $$;
 create procedure event_log.append(
     barrier text,
     command_ids uuid[], command_tenants uuid[], command_hashes bytea[], event_counts integer[],
-    version_of integer[], version_streams text[], versions bigint[],
-    absence_of integer[], absence_types text[], absence_tags text[], absence_after bigint[],
-    claim_of integer[], claim_takes boolean[], claim_scopes text[], claim_values bytea[],
-    claim_holders text[],
-    tenants uuid[], streams text[], types text[], schema_versions smallint[], event_ids uuid[],
+    stream_names text[], version_of integer[], version_streams integer[], versions bigint[],
+    absence_types text[], absence_tags text[], absence_after bigint[],
+    claim_takes boolean[], claim_scopes text[], claim_values bytea[], claim_holders text[],
+    tenants uuid[], streams integer[], types text[], schema_versions smallint[], event_ids uuid[],
     occurred timestamptz[], actors text[], causations uuid[], correlations uuid[], metas bytea[],
     payloads bytea[], meta_salts bytea[], payload_salts bytea[], subject_lists text[],
     event_hashes bytea[], tag_lists text[],
@@ -292,8 +326,8 @@ begin
     perform event_log.set_commit(barrier);
     select * into outcomes, firsts, lasts, times, details, numbers, room
       from event_log.record_commands(
-        command_ids, command_tenants, command_hashes, event_counts, version_of, version_streams,
-        versions, absence_of, absence_types, absence_tags, absence_after, claim_of, claim_takes,
+        command_ids, command_tenants, command_hashes, event_counts, stream_names, version_of,
+        version_streams, versions, absence_types, absence_tags, absence_after, claim_takes,
         claim_scopes, claim_values, claim_holders, tenants, streams, types, schema_versions,
         event_ids, occurred, actors, causations, correlations, metas, payloads, meta_salts,
         payload_salts, subject_lists, event_hashes, tag_lists);

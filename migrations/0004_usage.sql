@@ -36,28 +36,31 @@ declare
     turn    record;
     receipt record;
     number  integer;
-    known   bigint[];
-    fresh   integer;
-    hashes  bytea[];
+    places  integer[];     -- records that are new, in order of position
 begin
     select * into turn from event_log.take_turn();
     outcome := 0;
     room := turn.capacity;
     recorded_at := turn.recorded_at;
     number := event_log.usage_source_number(of_tenant, of_source);
-    select array_agg(k.position order by u.i),
-           array_agg(coalesce(k.content, u.content) order by u.i),
-           count(*) filter (where k.position is null)
-      into known, standing, fresh
-      from unnest(usage_ids, contents) with ordinality as u (usage_id, content, i)
-      left join event_log.usage_identity k
-             on k.source_id = number and k.usage_id = u.usage_id;
+    standing := contents;
+    places := array(select generate_series(1, cardinality(usage_ids)));
+    if exists (select from generate_series(1, cardinality(usage_ids)) as u (i)
+                 join event_log.usage_identity k
+                   on k.source_id = number and k.usage_id = usage_ids[u.i]) then
+        select array_agg(k.position order by u.i),
+               array_agg(coalesce(k.content, contents[u.i]) order by u.i),
+               coalesce(array_agg(u.i order by u.i) filter (where k.position is null), '{}')
+          into positions, standing, places
+          from generate_series(1, cardinality(usage_ids)) as u (i)
+          left join event_log.usage_identity k
+                 on k.source_id = number and k.usage_id = usage_ids[u.i];
+    end if;
     if command is not null then
         select * into receipt from event_log.command_receipt r where r.command_id = command;
         if found then
             outcome := case when receipt.content_hash = command_hash
                              and receipt.tenant = of_tenant then 1 else 5 end;
-            positions := known;
             if cardinality(receipt.event_ids) > 0 then
                 first := receipt.first;
                 last := receipt.last;
@@ -66,47 +69,41 @@ begin
             return;
         end if;
     end if;
-    if turn.head + fresh > turn.capacity then
+    if turn.head + cardinality(places) > turn.capacity then
         outcome := 6;
         return;
     end if;
-    if fresh > 0 then
-        first := turn.head + 1;
-        last := turn.head + fresh;
-        select array_agg(coalesce(u.known, turn.head + u.nth) order by u.i)
-          into positions
-          from (select w.known, w.i,
-                       count(*) filter (where w.known is null) over (order by w.i) as nth
-                  from unnest(known) with ordinality as w (known, i)) u;
-        select array_agg(u.hash order by u.i) into hashes
-          from unnest(event_hashes, known) with ordinality as u (hash, known, i)
-         where u.known is null;
-        insert into event_log.log
-        select u.position, of_tenant, null, null, u.type, u.schema_version, u.event_id,
-               turn.recorded_at, u.occurred, u.actor, u.causation, u.correlation, u.meta,
-               u.payload, u.meta_salt, u.payload_salt, coalesce(u.subjects::uuid[], '{}'), u.hash
-          from unnest(positions, known, types, schema_versions, event_ids, occurred, actors,
-                      causations, correlations, metas, payloads, meta_salts, payload_salts,
-                      subject_lists, event_hashes)
-               as u (position, known, type, schema_version, event_id, occurred, actor, causation,
-                     correlation, meta, payload, meta_salt, payload_salt, subjects, hash)
-         where u.known is null;
-        insert into event_log.usage_identity
-        select number, u.usage_id, u.content, u.position
-          from unnest(usage_ids, contents, positions, known)
-               as u (usage_id, content, position, known)
-         where u.known is null;
-        perform event_log.close_batch(turn.chain, first, turn.recorded_at, hashes);
-    else
-        positions := known;
-    end if;
     if command is not null then
         insert into event_log.command_receipt
-        select command, of_tenant, command_hash, coalesce(first, turn.head),
-               coalesce(last, turn.head), turn.recorded_at,
-               coalesce(array_agg(u.id order by u.i) filter (where u.known is null), '{}')
-          from unnest(event_ids, known) with ordinality as u (id, known, i);
+        select command, of_tenant, command_hash, turn.head + least(cardinality(places), 1),
+               turn.head + cardinality(places), turn.recorded_at,
+               array(select event_ids[p.e] from unnest(places) with ordinality as p (e, nth)
+                      order by p.nth);
     end if;
+    if cardinality(places) = 0 then
+        return;
+    end if;
+    first := turn.head + 1;
+    last := turn.head + cardinality(places);
+    if positions is null then
+        positions := array(select generate_series(first, last));
+    else
+        for nth in 1 .. cardinality(places) loop
+            positions[places[nth]] := turn.head + nth;
+        end loop;
+    end if;
+    insert into event_log.log
+    select turn.head + p.nth, of_tenant, null, null, types[p.e], schema_versions[p.e],
+           event_ids[p.e], turn.recorded_at, occurred[p.e], actors[p.e], causations[p.e],
+           correlations[p.e], metas[p.e], payloads[p.e], meta_salts[p.e], payload_salts[p.e],
+           coalesce(subject_lists[p.e]::uuid[], '{}'), event_hashes[p.e]
+      from unnest(places) with ordinality as p (e, nth);
+    insert into event_log.usage_identity
+    select number, usage_ids[p.e], contents[p.e], turn.head + p.nth
+      from unnest(places) with ordinality as p (e, nth);
+    perform event_log.close_batch(turn.chain, first, turn.recorded_at,
+        array(select event_hashes[p.e] from unnest(places) with ordinality as p (e, nth)
+               order by p.nth));
 end
 $$;
 

@@ -199,6 +199,12 @@ impl Append {
             .sum()
     }
 
+    /// Whether it has conditions that are checked for the first command of a call only.
+    pub(crate) fn needs_to_be_first(&self) -> bool {
+        let on_tags = |condition: &Condition| matches!(condition, Condition::NoneSince { .. });
+        !self.claims.is_empty() || self.conditions.iter().any(on_tags)
+    }
+
     /// The streams whose version it relies on.
     pub(crate) fn expected_streams(&self) -> impl Iterator<Item = &StreamId> {
         self.conditions

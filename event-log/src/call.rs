@@ -8,11 +8,12 @@ use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 use sqlx::query::Query;
 use sqlx::{Postgres, Row};
+use std::collections::HashMap;
 use uuid::Uuid;
 
 const CALL: &str = "call event_log.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
     $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, \
-    $33, null, null, null, null, null, null, null)";
+    null, null, null, null, null, null, null)";
 
 pub(crate) type Call<'q> = Query<'q, Postgres, PgArguments>;
 
@@ -28,17 +29,18 @@ pub(crate) struct Answer {
     pub(crate) room: i64,
 }
 
-/// Conditions and claims of all commands, flat, each with the number of its command.
+/// Conditions and claims of a group. Streams are named once and referred to by number; conditions
+/// on tags and claims are those of the first command, which alone may have any.
 #[derive(Default)]
 struct Demands<'a> {
+    numbers: HashMap<&'a str, i32>,
+    stream_names: Vec<&'a str>,
     version_of: Vec<i32>,
-    version_streams: Vec<&'a str>,
+    version_streams: Vec<i32>,
     versions: Vec<i64>,
-    absence_of: Vec<i32>,
     absence_types: Vec<Option<String>>,
     absence_tags: Vec<String>,
     absence_after: Vec<i64>,
-    claim_of: Vec<i32>,
     claim_takes: Vec<bool>,
     claim_scopes: Vec<&'a str>,
     claim_values: Vec<&'a [u8]>,
@@ -54,7 +56,6 @@ impl<'a> Demands<'a> {
             }
             for claim in &job.append.claims {
                 let (scope, value, holder) = claim.parts();
-                demands.claim_of.push(number);
                 demands
                     .claim_takes
                     .push(matches!(claim, ClaimChange::Take { .. }));
@@ -66,15 +67,25 @@ impl<'a> Demands<'a> {
         demands
     }
 
+    /// The number that stands for a stream in this call.
+    fn stream(&mut self, stream: &'a StreamId) -> i32 {
+        let name = stream.as_str();
+        let next = i32::try_from(self.stream_names.len() + 1).unwrap_or(i32::MAX);
+        *self.numbers.entry(name).or_insert_with(|| {
+            self.stream_names.push(name);
+            next
+        })
+    }
+
     fn condition(&mut self, number: i32, condition: &'a Condition) {
         match condition {
             Condition::StreamVersion { stream, version } => {
+                let stream = self.stream(stream);
                 self.version_of.push(number);
-                self.version_streams.push(stream.as_str());
+                self.version_streams.push(stream);
                 self.versions.push(*version);
             }
             Condition::NoneSince { types, tags, after } => {
-                self.absence_of.push(number);
                 self.absence_types
                     .push((!types.is_empty()).then(|| types.join(SEPARATOR)));
                 self.absence_tags.push(tags.join(SEPARATOR));
@@ -87,14 +98,13 @@ impl<'a> Demands<'a> {
     where
         'a: 'q,
     {
-        call.bind(self.version_of)
+        call.bind(self.stream_names)
+            .bind(self.version_of)
             .bind(self.version_streams)
             .bind(self.versions)
-            .bind(self.absence_of)
             .bind(self.absence_types)
             .bind(self.absence_tags)
             .bind(self.absence_after)
-            .bind(self.claim_of)
             .bind(self.claim_takes)
             .bind(self.claim_scopes)
             .bind(self.claim_values)
@@ -110,24 +120,28 @@ pub(crate) async fn append(
     jobs: &[CommandJob],
 ) -> Result<Answer, sqlx::Error> {
     let events: Vec<&Prepared> = jobs.iter().flat_map(|job| &job.events).collect();
-    let hash = |job: &'_ CommandJob| job.append.command.content_hash.to_vec();
     let count = |job: &CommandJob| i32::try_from(job.events.len()).unwrap_or(i32::MAX);
-    let streams: Vec<Option<&str>> = events
+    let mut demands = Demands::of(jobs);
+    let streams: Vec<Option<i32>> = events
         .iter()
-        .map(|e| e.event.stream.as_ref().map(StreamId::as_str))
+        .map(|e| e.event.stream.as_ref().map(|stream| demands.stream(stream)))
         .collect();
-    let tags: Vec<Option<String>> = events.iter().map(|e| joined_tags(e)).collect();
+    // Most groups carry no tags at all, and then the list is empty.
+    let tags: Vec<Option<String>> = match events.iter().any(|e| !e.event.tags.is_empty()) {
+        true => events.iter().map(|e| joined_tags(e)).collect(),
+        false => Vec::new(),
+    };
+    let keys = jobs.iter().map(|job| &job.append.command);
     let call = sqlx::query(CALL)
         .bind(barrier)
+        .bind(keys.clone().map(|key| key.id).collect::<Vec<_>>())
+        .bind(jobs.iter().map(|job| job.append.tenant).collect::<Vec<_>>())
         .bind(
-            jobs.iter()
-                .map(|job| job.append.command.id)
+            keys.map(|key| key.content_hash.as_slice())
                 .collect::<Vec<_>>(),
         )
-        .bind(jobs.iter().map(|job| job.append.tenant).collect::<Vec<_>>())
-        .bind(jobs.iter().map(hash).collect::<Vec<_>>())
         .bind(jobs.iter().map(count).collect::<Vec<_>>());
-    let call = Demands::of(jobs)
+    let call = demands
         .bind(call)
         .bind(events.iter().map(|e| e.event.tenant).collect::<Vec<_>>())
         .bind(streams);

@@ -139,10 +139,13 @@ fn take(waiting: &mut Waiting) -> Option<Group> {
     Some(Group::Commands(take_commands(&mut waiting.commands)))
 }
 
-/// What goes into one call: at most one command that relies on the version of a stream, because a
-/// second would as good as surely conflict with what the first is about to write.
+/// What goes into one call. A command waits for the next when an earlier one of the group
+///
+/// * relies on the version of a stream it relies on, too: it would as good as surely conflict;
+/// * has its id: the second is answered with the receipt of the first;
+/// * and it has conditions on tags or claims: those are checked for the first of a call only.
 fn take_commands(waiting: &mut VecDeque<CommandJob>) -> Vec<CommandJob> {
-    let mut relied_on = HashSet::new();
+    let (mut relied_on, mut ids) = (HashSet::new(), HashSet::new());
     let (mut taken, mut left) = (Vec::new(), VecDeque::new());
     let (mut events, mut bytes) = (0, 0);
     while let Some(job) = waiting.pop_front() {
@@ -153,15 +156,18 @@ fn take_commands(waiting: &mut VecDeque<CommandJob>) -> Vec<CommandJob> {
             waiting.push_front(job);
             break;
         }
-        if job
-            .append
-            .expected_streams()
-            .any(|stream| relied_on.contains(stream))
-        {
+        let append = &job.append;
+        let must_wait = (append.needs_to_be_first() && !taken.is_empty())
+            || ids.contains(&append.command.id)
+            || append
+                .expected_streams()
+                .any(|stream| relied_on.contains(stream));
+        if must_wait {
             left.push_back(job);
             continue;
         }
-        relied_on.extend(job.append.expected_streams().cloned());
+        ids.insert(append.command.id);
+        relied_on.extend(append.expected_streams().cloned());
         events += job.events.len().max(1);
         bytes += job.bytes;
         taken.push(job);
