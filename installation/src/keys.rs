@@ -1,0 +1,57 @@
+//! The master key: from `OPS_MASTER_KEY`, or from `master.key` in the data folder.
+//!
+//! It is made once, by whoever may write, and never lies in the database. Reading makes none:
+//! without the key everything works except that personal data stays sealed.
+
+use crate::{Access, Error};
+use event_log::{EventLog, KeyRing, MasterKey};
+use std::env;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+const VARIABLE: &str = "OPS_MASTER_KEY";
+const FILE: &str = "master.key";
+
+/// Opens the keys of a log. None where reading found no master key.
+pub(crate) async fn open(
+    log: &EventLog,
+    data_dir: &Path,
+    access: Access,
+) -> Result<Option<KeyRing>, Error> {
+    let Some(master) = master_key(data_dir, access)? else {
+        return Ok(None);
+    };
+    Ok(Some(KeyRing::open(log, &master).await?))
+}
+
+/// Where the key is kept when the environment does not hold it.
+pub(crate) fn path(data_dir: &Path) -> std::path::PathBuf {
+    data_dir.join(FILE)
+}
+
+fn master_key(data_dir: &Path, access: Access) -> Result<Option<MasterKey>, Error> {
+    if let Ok(text) = env::var(VARIABLE)
+        && !text.trim().is_empty()
+    {
+        return Ok(Some(MasterKey::from_base64(&text)?));
+    }
+    let path = path(data_dir);
+    match access {
+        Access::Read if !path.exists() => return Ok(None),
+        Access::Read => {}
+        Access::Serve | Access::Write => make_folder(data_dir)?,
+    }
+    Ok(Some(MasterKey::load_or_create(&path)?))
+}
+
+fn make_folder(folder: &Path) -> Result<(), Error> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|source| Error::Folder {
+            folder: folder.to_owned(),
+            source,
+        })
+}
