@@ -13,7 +13,7 @@ use crate::queue::{CommandJob, Group, Queue, UsageJob};
 use crate::usage_call::{self, UsageAnswer};
 use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions, Connection, Row};
+use sqlx::{ConnectOptions, Connection};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -239,20 +239,23 @@ impl Writer {
 
     async fn open(&self) -> Result<Session, sqlx::Error> {
         let mut connection = self.options.connect().await?;
-        let row = sqlx::query(
-            "select pid, backend_start, has_function_privilege(
-                    'pg_logical_emit_message(boolean, text, text)', 'execute') as may_emit
-               from pg_stat_activity where pid = pg_backend_pid()",
+        let may_emit: bool = sqlx::query_scalar(
+            "select has_function_privilege(
+                    'pg_logical_emit_message(boolean, text, text)', 'execute')",
         )
         .fetch_one(&mut connection)
         .await?;
-        let backend = Backend {
-            pid: row.try_get(0)?,
-            started: row.try_get(1)?,
-        };
+        let role = take_role(&mut connection, "none").await?;
+        let (pid, started) = sqlx::query_as(
+            "select pid, backend_start from pg_stat_activity where pid = pg_backend_pid()",
+        )
+        .fetch_one(&mut connection)
+        .await?;
+        take_role(&mut connection, &role).await?;
+        let backend = Backend { pid, started };
         let barrier = match self.commit_mode {
             CommitMode::Synchronous => "none",
-            CommitMode::Barrier if row.try_get("may_emit")? => "message",
+            CommitMode::Barrier if may_emit => "message",
             CommitMode::Barrier => "row",
         };
         Ok(Session {
@@ -310,8 +313,22 @@ fn no_room(capacity: i64) -> AppendError {
     ))
 }
 
+/// Takes on a role and says which one was taken on before; "none" is the one that logged in, which
+/// statistics and signals of backends ask for.
+async fn take_role(connection: &mut PgConnection, role: &str) -> Result<String, sqlx::Error> {
+    let before = sqlx::query_scalar("select current_setting('role')")
+        .fetch_one(&mut *connection)
+        .await?;
+    sqlx::query("select set_config('role', $1, false)")
+        .bind(role)
+        .execute(connection)
+        .await?;
+    Ok(before)
+}
+
 /// Ends a backend and waits until it is gone.
 async fn end_backend(connection: &mut PgConnection, lost: Backend) -> Result<(), sqlx::Error> {
+    let role = take_role(connection, "none").await?;
     let deadline = Instant::now() + Duration::from_secs(5);
     loop {
         let alive: Option<bool> = sqlx::query_scalar(
@@ -323,6 +340,7 @@ async fn end_backend(connection: &mut PgConnection, lost: Backend) -> Result<(),
         .fetch_optional(&mut *connection)
         .await?;
         if alive.is_none() {
+            take_role(connection, &role).await?;
             return Ok(());
         }
         if Instant::now() > deadline {
