@@ -7,6 +7,8 @@
 //! <data>/postgres.log    what the server printed; .log.1 is the one before
 //! <data>/run             the socket, unless the path is too long for one
 //! ```
+//!
+//! Where `<data>` cannot hold the server's own folders they lie elsewhere, see `home`.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -21,7 +23,7 @@ use crate::account::Account;
 use crate::binaries::Binaries;
 use crate::process::{is_server_of, server_processes, signal, wait_for};
 use crate::settings::host_based_access;
-use crate::{DATABASE, Error, Options, SUPERUSER};
+use crate::{DATABASE, Error, Options, SUPERUSER, home};
 
 /// How long an earlier server may take to write its last checkpoint before it is cut short.
 const EARLIER_STOP_LIMIT: Duration = Duration::from_secs(60);
@@ -36,6 +38,8 @@ const TAIL_LINES: usize = 4;
 #[derive(Clone, Debug)]
 pub(crate) struct Cluster {
     pub(crate) data: PathBuf,
+    /// What holds the folders of the server's account: `data`, or a place it can enter.
+    pub(crate) home: PathBuf,
     pub(crate) folder: PathBuf,
     pub(crate) log_file: PathBuf,
 }
@@ -72,11 +76,21 @@ impl Cluster {
                 &data,
             ))?;
         }
+        let home = home::found(&data)?;
+        let log_file = data.join("postgres.log");
         Ok(Self {
-            folder: data.join("postgres"),
-            log_file: data.join("postgres.log"),
+            folder: home.join("postgres"),
+            log_file,
             data,
+            home,
         })
+    }
+
+    /// Finds a place for a cluster that is still to be made.
+    pub(crate) fn settle(&mut self, account: &Account) -> Result<(), Error> {
+        self.home = home::settled(&self.data, account)?;
+        self.folder = self.home.join("postgres");
+        account.reaches(&self.home)
     }
 
     /// The major version that made this cluster; `None` where there is no cluster yet.
@@ -104,7 +118,7 @@ impl Cluster {
         account: &Account,
         options: &Options,
     ) -> Result<(), Error> {
-        let new = self.data.join("postgres.new");
+        let new = self.home.join("postgres.new");
         if new.exists() {
             fs::remove_dir_all(&new)
                 .map_err(Error::io("removing a cluster left half made", &new))?;
@@ -131,9 +145,9 @@ impl Cluster {
             "moving the new cluster to its place",
             &self.folder,
         ))?;
-        File::open(&self.data)
+        File::open(&self.home)
             .and_then(|folder| folder.sync_all())
-            .map_err(Error::io("flushing the data folder", &self.data))
+            .map_err(Error::io("flushing the data folder", &self.home))
     }
 
     /// Creates our database in single-user mode, which needs no client program.

@@ -30,6 +30,7 @@ mod account;
 mod binaries;
 mod cluster;
 mod error;
+mod home;
 mod lock;
 mod process;
 mod server;
@@ -199,11 +200,11 @@ impl PrivatePostgres {
         })
     }
 
-    fn start_locked(cluster: Cluster, lock: Lock, options: &Options) -> Result<Self, Error> {
+    fn start_locked(mut cluster: Cluster, lock: Lock, options: &Options) -> Result<Self, Error> {
+        let account = Account::choose(&cluster.folder)?;
+        cluster.settle(&account)?;
         let made_by = cluster.made_by()?;
         let binaries = Binaries::find(options.bin_dir.as_deref(), &cluster.folder, made_by)?;
-        let account = Account::choose(&cluster.folder)?;
-        account.reaches(&cluster.data)?;
         account.reaches(&binaries.folder)?;
         match made_by {
             Some(_) => cluster.take_over()?,

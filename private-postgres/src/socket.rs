@@ -21,7 +21,7 @@ const FOLDER_BYTES_MAX: usize = 103 - "/.s.PGSQL.65535.lock".len();
 
 /// The folder for the socket of this cluster, made if need be.
 pub(crate) fn folder(cluster: &Cluster, account: &Account) -> Result<PathBuf, Error> {
-    let beside = cluster.data.join("run");
+    let beside = cluster.home.join("run");
     let folder = if qualifies(&beside) {
         beside
     } else {

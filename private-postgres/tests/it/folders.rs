@@ -99,16 +99,47 @@ fn a_cluster_of_another_version_is_not_started() {
     );
 }
 
-#[test]
-fn a_parent_the_servers_account_cannot_enter_is_named() {
+#[tokio::test(flavor = "multi_thread")]
+async fn below_a_folder_that_is_closed_to_others_it_works_just_as_well() {
     let folder = Folder::new();
     let parent = folder.0.parent().expect("its parent").to_path_buf();
     fs::set_permissions(&parent, Permissions::from_mode(0o700)).expect("closed to others");
-    let result = PrivatePostgres::start(&folder.options());
-    match result {
-        Err(Error::Unreachable { folder, .. }) if is_root() => assert_eq!(folder, parent),
-        // An ordinary user's server is that user's, and enters what the user may enter.
-        Ok(_) if !is_root() => {}
-        other => panic!("unexpected: {other:?}"),
+    let server = started(&folder.options());
+    note(&mut connected(&server).await, "kept").await;
+    drop(server);
+    // Root's server, which is not root's own, lives elsewhere; everybody else's where it belongs.
+    assert_eq!(fs::read_link(folder.cluster()).is_ok(), is_root());
+
+    let server = started(&folder.options());
+    assert_eq!(notes(&mut connected(&server).await).await, ["kept"]);
+    let mode = fs::metadata(parent)
+        .expect("the parent")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o700, "nothing was opened");
+}
+
+#[test]
+fn binaries_the_servers_account_cannot_enter_are_named() {
+    let folder = Folder::new();
+    let closed = folder.0.join("closed");
+    let bin = closed.join("bin");
+    fs::create_dir_all(&bin).expect("a folder");
+    for program in ["postgres", "initdb"] {
+        fs::write(
+            bin.join(program),
+            "#!/bin/sh\necho 'postgres (PostgreSQL) 15.1'\n",
+        )
+        .expect("it");
+        fs::set_permissions(bin.join(program), Permissions::from_mode(0o755)).expect("its mode");
+    }
+    fs::set_permissions(&closed, Permissions::from_mode(0o700)).expect("closed to others");
+    let mut options = folder.options();
+    options.bin_dir = Some(bin);
+    let error = PrivatePostgres::start(&options).expect_err("these are no server binaries");
+    match error {
+        Error::Unreachable { folder, .. } if is_root() => assert_eq!(folder, closed),
+        // An ordinary user may enter, and finds that they do nothing.
+        error => assert!(!is_root(), "{error}"),
     }
 }

@@ -47,6 +47,12 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         let made_by_new = self.0.parent().expect("the folder that `named` made");
+        if let Some(home) = fs::read_link(self.cluster())
+            .iter()
+            .find_map(|link| link.parent())
+        {
+            let _ = fs::remove_dir_all(home);
+        }
         let _ = fs::remove_dir_all(made_by_new);
     }
 }
