@@ -91,16 +91,9 @@ impl Aggregate for Installation {
             return Err(Refusal::AlreadyDone);
         }
         match command {
-            Command::IssueSetupLink {
-                token_hash,
-                expires_at,
-            } => Ok(vec![
-                SetupLinkIssued {
-                    token_hash,
-                    expires_at,
-                }
-                .into(),
-            ]),
+            Command::IssueSetupLink { token_hash, expires_at } => {
+                Ok(vec![SetupLinkIssued { token_hash, expires_at }.into()])
+            }
             Command::CompleteSetup { token, user_id, at } => {
                 let hash = hash_secret(&token);
                 let fits = self.link.as_ref().is_some_and(|(expected, expires_at)| {
@@ -137,39 +130,21 @@ mod tests {
     }
 
     fn link() -> Event {
-        SetupLinkIssued {
-            token_hash: hash_secret("token"),
-            expires_at: at(100),
-        }
-        .into()
+        SetupLinkIssued { token_hash: hash_secret("token"), expires_at: at(100) }.into()
     }
 
     fn complete(token: &str, seconds: i64) -> Command {
         let user_id = UserId::new(uuid::Uuid::from_u128(1));
-        Command::CompleteSetup {
-            token: token.to_owned(),
-            user_id,
-            at: at(seconds),
-        }
+        Command::CompleteSetup { token: token.to_owned(), user_id, at: at(seconds) }
     }
 
     #[test]
     fn a_setup_link_works_once_and_only_in_time() {
-        given::<Installation>(&[])
-            .when(complete("token", 1))
-            .refused(&Refusal::WrongToken);
-        given::<Installation>(&[link()])
-            .when(complete("guess", 1))
-            .refused(&Refusal::WrongToken);
-        given::<Installation>(&[link()])
-            .when(complete("token", 100))
-            .refused(&Refusal::WrongToken);
-        let done = given::<Installation>(&[link()])
-            .when(complete("token", 99))
-            .accepted();
+        given::<Installation>(&[]).when(complete("token", 1)).refused(&Refusal::WrongToken);
+        given::<Installation>(&[link()]).when(complete("guess", 1)).refused(&Refusal::WrongToken);
+        given::<Installation>(&[link()]).when(complete("token", 100)).refused(&Refusal::WrongToken);
+        let done = given::<Installation>(&[link()]).when(complete("token", 99)).accepted();
         let history = [vec![link()], done].concat();
-        given::<Installation>(&history)
-            .when(complete("token", 99))
-            .refused(&Refusal::AlreadyDone);
+        given::<Installation>(&history).when(complete("token", 99)).refused(&Refusal::AlreadyDone);
     }
 }

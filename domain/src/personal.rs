@@ -43,9 +43,9 @@ impl fmt::Debug for Personal {
 impl Serialize for Personal {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Clear(_) => Err(serde::ser::Error::custom(
-                "personal data is written only when sealed",
-            )),
+            Self::Clear(_) => {
+                Err(serde::ser::Error::custom("personal data is written only when sealed"))
+            }
             Self::Sealed(bytes) => serializer.serialize_str(&data_encoding::BASE64.encode(bytes)),
             Self::Erased => serializer.serialize_none(),
         }

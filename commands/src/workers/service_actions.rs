@@ -76,11 +76,7 @@ impl<D: ActionDesk, E: ContainerEngine> ServiceActionWorker<D, E> {
     /// A worker; it does nothing before [`run`](Self::run).
     #[must_use]
     pub const fn new(desk: Arc<D>, engine: Arc<E>, settings: Settings) -> Self {
-        Self {
-            desk,
-            engine,
-            settings,
-        }
+        Self { desk, engine, settings }
     }
 
     /// Works until `stop` comes; then takes on nothing new and brings to an end what it has, which
@@ -171,15 +167,11 @@ impl<D: ActionDesk, E: ContainerEngine> ServiceActionWorker<D, E> {
             Ok(Taken::NotMine) => return,
             // Perhaps it was appended after all; then a later round finds it, and only observes.
             Err(error) => {
-                return self
-                    .pause_after("an action could not be taken on", &error)
-                    .await;
+                return self.pause_after("an action could not be taken on", &error).await;
             }
         }
         let outcome = if self.left(deadline).is_zero() {
-            Outcome::TimedOut {
-                after: known(before),
-            }
+            Outcome::TimedOut { after: known(before) }
         } else if let Some(reason) = goal::hopeless(&before) {
             failed(reason, known(before))
         } else {
@@ -195,9 +187,7 @@ impl<D: ActionDesk, E: ContainerEngine> ServiceActionWorker<D, E> {
         // others may speak for this action, so nothing must be done any more.
         let left = self.left(action.running.deadline);
         if left.is_zero() {
-            return Outcome::TimedOut {
-                after: self.observe(action).await.ok(),
-            };
+            return Outcome::TimedOut { after: self.observe(action).await.ok() };
         }
         let performed = self.engine.perform(action.container.as_str(), verb);
         match timeout(left, performed).await {
@@ -225,9 +215,7 @@ impl<D: ActionDesk, E: ContainerEngine> ServiceActionWorker<D, E> {
             if let Some(after) = &seen {
                 match goal::judge(action.running.verb, before, after) {
                     Verdict::Reached => {
-                        return Outcome::Succeeded {
-                            after: after.clone(),
-                        };
+                        return Outcome::Succeeded { after: after.clone() };
                     }
                     Verdict::Missed(reason) => return failed(&reason, seen),
                     Verdict::Open => {}
@@ -264,9 +252,7 @@ impl<D: ActionDesk, E: ContainerEngine> ServiceActionWorker<D, E> {
 
     async fn observe(&self, action: &OpenAction) -> Result<Observation, EngineError> {
         let observed = self.engine.observe(action.container.as_str());
-        timeout(self.settings.observe_timeout, observed)
-            .await
-            .unwrap_or(Err(EngineError::Timeout))
+        timeout(self.settings.observe_timeout, observed).await.unwrap_or(Err(EngineError::Timeout))
     }
 
     /// Hands in the end, as often as it takes: an action without an end blocks its service.
@@ -274,8 +260,7 @@ impl<D: ActionDesk, E: ContainerEngine> ServiceActionWorker<D, E> {
         let (service, id) = (action.service_id, action.running.action_id);
         tracing::info!(%service, action = %id, verb = action.running.verb.as_str(), ?outcome);
         while let Err(error) = self.desk.finish(service, id, outcome.clone()).await {
-            self.pause_after("the end of an action could not be recorded", &error)
-                .await;
+            self.pause_after("the end of an action could not be recorded", &error).await;
             match error {
                 DeskError::Unavailable(_) => {}
                 DeskError::Refused(_) => return,
@@ -294,12 +279,8 @@ impl<D: ActionDesk, E: ContainerEngine> ServiceActionWorker<D, E> {
     }
 }
 
-const UNKNOWN: Observation = Observation {
-    state: State::Unknown,
-    container_id: None,
-    started_at: None,
-    exit_code: None,
-};
+const UNKNOWN: Observation =
+    Observation { state: State::Unknown, container_id: None, started_at: None, exit_code: None };
 
 /// An observation, if it is one.
 fn known(observation: Observation) -> Option<Observation> {
@@ -307,8 +288,5 @@ fn known(observation: Observation) -> Option<Observation> {
 }
 
 fn failed(reason: &str, after: Option<Observation>) -> Outcome {
-    Outcome::Failed {
-        reason: reason.to_owned(),
-        after,
-    }
+    Outcome::Failed { reason: reason.to_owned(), after }
 }

@@ -96,10 +96,7 @@ pub fn organization_role_allows(role: OrganizationRole, permission: Permission) 
             | (Billing, Execute)
             | (Metering, Write)
     );
-    let billing = matches!(
-        (resource, action),
-        (Purchases, Read | Write) | (Exports, Execute)
-    );
+    let billing = matches!((resource, action), (Purchases, Read | Write) | (Exports, Execute));
     let admin = matches!(
         (resource, action),
         (Organizations, Write) | (ApiKeys, Read | Write | Delete) | (Audit, Read)
@@ -107,11 +104,7 @@ pub fn organization_role_allows(role: OrganizationRole, permission: Permission) 
     match role {
         OrganizationRole::Member => member,
         OrganizationRole::BillingAdmin => {
-            billing
-                || matches!(
-                    (resource, action),
-                    (Billing | Metering | Organizations, Read)
-                )
+            billing || matches!((resource, action), (Billing | Metering | Organizations, Read))
         }
         OrganizationRole::Admin => member || admin,
         OrganizationRole::Owner => {
@@ -153,10 +146,7 @@ mod tests {
     fn nobody_in_an_organization_can_give_it_credits_or_confirm_its_payment() {
         for role in OrganizationRole::ALL {
             for text in ["billing:w", "purchases:x", "purchases:d"] {
-                assert!(
-                    !organization_role_allows(*role, permission(text)),
-                    "{role:?} {text}"
-                );
+                assert!(!organization_role_allows(*role, permission(text)), "{role:?} {text}");
             }
         }
     }

@@ -44,10 +44,7 @@ impl fmt::Display for Actor {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::User { user_id } => write!(formatter, "user/{user_id}"),
-            Self::ApiKey {
-                api_key_id,
-                user_id,
-            } => {
+            Self::ApiKey { api_key_id, user_id } => {
                 write!(formatter, "api_key/{api_key_id}/{user_id}")
             }
             Self::System { name } => write!(formatter, "system/{name}"),

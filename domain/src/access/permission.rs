@@ -102,9 +102,7 @@ impl FromStr for Permission {
 
     fn from_str(text: &str) -> Result<Self, PermissionError> {
         let found = text.split_once(':').and_then(|(resource, action)| {
-            let resource = Resource::ALL
-                .iter()
-                .find(|known| known.as_str() == resource)?;
+            let resource = Resource::ALL.iter().find(|known| known.as_str() == resource)?;
             let action = Action::ALL.iter().find(|known| known.as_str() == action)?;
             Some(Self::new(*resource, *action))
         });
@@ -114,12 +112,7 @@ impl FromStr for Permission {
 
 impl fmt::Display for Permission {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "{}:{}",
-            self.resource.as_str(),
-            self.action.as_str()
-        )
+        write!(formatter, "{}:{}", self.resource.as_str(), self.action.as_str())
     }
 }
 
@@ -137,15 +130,8 @@ impl<'de> Deserialize<'de> for Permission {
 }
 
 /// The platform roles that every installation has.
-pub const BUILT_IN_ROLES: &[&str] = &[
-    "admin",
-    "moderator",
-    "developer",
-    "analyst",
-    "viewer",
-    "auditor",
-    "finance",
-];
+pub const BUILT_IN_ROLES: &[&str] =
+    &["admin", "moderator", "developer", "analyst", "viewer", "auditor", "finance"];
 
 /// Rows of the matrix: resource, then admin, moderator, developer, analyst, viewer, auditor,
 /// finance. A test holds every cell against the published matrix.
@@ -171,9 +157,7 @@ const MATRIX: &[(Resource, [&str; 7])] = &[
 /// What a built-in platform role may do; `None` for a role that is not built in.
 #[must_use]
 pub fn built_in_permissions(role: &Code) -> Option<BTreeSet<Permission>> {
-    let column = BUILT_IN_ROLES
-        .iter()
-        .position(|name| *name == role.as_str())?;
+    let column = BUILT_IN_ROLES.iter().position(|name| *name == role.as_str())?;
     let cells = MATRIX.iter().flat_map(|(resource, cells)| {
         Action::ALL
             .iter()
@@ -211,10 +195,7 @@ mod tests {
         assert!(may("auditor", "audit:x") && may("auditor", "billing:r"));
         for resource in Resource::ALL {
             for action in [Action::Write, Action::Delete] {
-                assert!(!may(
-                    "auditor",
-                    &Permission::new(*resource, action).to_string()
-                ));
+                assert!(!may("auditor", &Permission::new(*resource, action).to_string()));
             }
         }
     }

@@ -112,10 +112,7 @@ mod tests {
     fn a_built_in_role_cannot_be_redefined() {
         let role: Code = "viewer".parse().expect("a code");
         given::<Role>(&[])
-            .when(Command::Define {
-                role: role.clone(),
-                permissions: BTreeSet::new(),
-            })
+            .when(Command::Define { role: role.clone(), permissions: BTreeSet::new() })
             .refused(&Refusal::BuiltIn(role));
     }
 }

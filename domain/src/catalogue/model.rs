@@ -90,10 +90,7 @@ impl ModelPriced {
     /// The token prices that hold for a prompt of this many tokens.
     #[must_use]
     pub fn token_price(&self, input_tokens: u64) -> Option<&TokenPrice> {
-        self.tokens
-            .iter()
-            .rev()
-            .find(|price| price.above == 0 || input_tokens > price.above)
+        self.tokens.iter().rev().find(|price| price.above == 0 || input_tokens > price.above)
     }
 }
 
@@ -110,10 +107,7 @@ impl Aggregate for Model {
             return Err(Refusal::NoPrice);
         }
         if let Some((name, price)) = entry.prices.iter().find(|(_, price)| price.is_negative()) {
-            return Err(Refusal::NegativePrice {
-                name: name.clone(),
-                price: *price,
-            });
+            return Err(Refusal::NegativePrice { name: name.clone(), price: *price });
         }
         entry.version = match &self.priced {
             None => 1,

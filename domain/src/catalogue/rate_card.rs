@@ -133,30 +133,14 @@ impl Aggregate for RateCard {
         if amounts.into_iter().any(|amount| amount.is_negative()) {
             return Err(Refusal::Negative);
         }
-        if let Some(level) = PowerLevel::ALL
-            .iter()
-            .find(|level| !rates.power.contains_key(level))
-        {
+        if let Some(level) = PowerLevel::ALL.iter().find(|level| !rates.power.contains_key(level)) {
             return Err(Refusal::PowerMissing(level.as_str()));
         }
-        if self
-            .newest
-            .as_ref()
-            .is_some_and(|newest| newest.rates == *rates)
-        {
+        if self.newest.as_ref().is_some_and(|newest| newest.rates == *rates) {
             return Ok(vec![]);
         }
-        let version = self
-            .newest
-            .as_ref()
-            .map_or(1, |newest| newest.version.saturating_add(1));
-        Ok(vec![
-            RateCardPublished {
-                version,
-                rates: *rates,
-            }
-            .into(),
-        ])
+        let version = self.newest.as_ref().map_or(1, |newest| newest.version.saturating_add(1));
+        Ok(vec![RateCardPublished { version, rates: *rates }.into()])
     }
 
     fn evolve(mut self, event: &Event) -> Self {

@@ -74,12 +74,7 @@ const FEATURES: &[&str] = &[
 
 fn features_of(tier: &str) -> &'static [&'static str] {
     match tier {
-        "vip_founder" => &[
-            "chat_access",
-            "search_enabled",
-            "litellm_access",
-            "priority_support",
-        ],
+        "vip_founder" => &["chat_access", "search_enabled", "litellm_access", "priority_support"],
         "byok" => &[
             "chat_access",
             "search_enabled",
@@ -135,10 +130,7 @@ fn tier(row: &TierRow) -> Result<(Code, Terms), Mistake> {
         row;
     let price = |text: &str| (!text.is_empty()).then(|| dollars(text)).transpose();
     let pricing = if code == "byok" {
-        CallPricing::OwnKeyFee {
-            percent,
-            minimum: whole_credits(1)?,
-        }
+        CallPricing::OwnKeyFee { percent, minimum: whole_credits(1)? }
     } else {
         CallPricing::Markup { percent }
     };
@@ -152,11 +144,7 @@ fn tier(row: &TierRow) -> Result<(Code, Terms), Mistake> {
         own_keys: own,
         priority_support: priority,
         invite_only: invite,
-        monthly_credits: if credits < 0 {
-            None
-        } else {
-            Some(whole_credits(credits)?)
-        },
+        monthly_credits: if credits < 0 { None } else { Some(whole_credits(credits)?) },
         calls: pricing,
         features: codes(features_of(code))?,
     };
@@ -178,24 +166,14 @@ const ADD_ONS: &[AddOnRow] = &[
         "TTS, Unicorn Orator",
         "9.99",
         &[("minutes", 10_000), ("languages", 30)],
-        &[
-            "tts_enabled",
-            "voice_cloning",
-            "multi_language_tts",
-            "ssml_support",
-        ],
+        &["tts_enabled", "voice_cloning", "multi_language_tts", "ssml_support"],
     ),
     (
         "stt",
         "STT, Amanuensis",
         "9.99",
         &[("hours", 100), ("languages", 25)],
-        &[
-            "stt_enabled",
-            "speaker_diarization",
-            "real_time_transcription",
-            "multi_language_stt",
-        ],
+        &["stt_enabled", "speaker_diarization", "real_time_transcription", "multi_language_stt"],
     ),
     (
         "brigade",
@@ -213,12 +191,7 @@ const ADD_ONS: &[AddOnRow] = &[
         "bolt",
         "Bolt, AI dev environment",
         "14.99",
-        &[
-            ("gpu_hours", 20),
-            ("storage_gb", 50),
-            ("containers", 5),
-            ("ci_minutes", 1_000),
-        ],
+        &[("gpu_hours", 20), ("storage_gb", 50), ("containers", 5), ("ci_minutes", 1_000)],
         &[
             "bolt_access",
             "code_generation",
@@ -231,17 +204,8 @@ const ADD_ONS: &[AddOnRow] = &[
         "presenton",
         "Presenton, presentations",
         "9.99",
-        &[
-            ("presentations", 50),
-            ("templates", 100),
-            ("storage_gb", 10),
-        ],
-        &[
-            "presenton_access",
-            "ai_slide_generation",
-            "template_library",
-            "data_visualization",
-        ],
+        &[("presentations", 50), ("templates", 100), ("storage_gb", 10)],
+        &["presenton_access", "ai_slide_generation", "template_library", "data_visualization"],
     ),
     (
         "center_deep_pro",
@@ -261,45 +225,21 @@ const ADD_ONS: &[AddOnRow] = &[
         "Document Processing",
         "12.99",
         &[("pages", 5_000), ("ocr_languages", 50)],
-        &[
-            "document_processing",
-            "ocr_enabled",
-            "data_extraction",
-            "document_classification",
-        ],
+        &["document_processing", "ocr_enabled", "data_extraction", "document_classification"],
     ),
     (
         "vector_search",
         "Vector Search",
         "14.99",
-        &[
-            ("vectors", 1_000_000),
-            ("dimensions", 2_048),
-            ("storage_gb", 100),
-        ],
-        &[
-            "vector_search",
-            "similarity_search",
-            "embedding_storage",
-            "hybrid_search",
-        ],
+        &[("vectors", 1_000_000), ("dimensions", 2_048), ("storage_gb", 100)],
+        &["vector_search", "similarity_search", "embedding_storage", "hybrid_search"],
     ),
     (
         "gpu_compute",
         "GPU Compute",
         "49.99",
-        &[
-            ("gpu_hours", 50),
-            ("memory_gb", 80),
-            ("jobs", 3),
-            ("storage_gb", 500),
-        ],
-        &[
-            "gpu_compute",
-            "model_training",
-            "high_performance_inference",
-            "gpu_priority_queue",
-        ],
+        &[("gpu_hours", 50), ("memory_gb", 80), ("jobs", 3), ("storage_gb", 500)],
+        &["gpu_compute", "model_training", "high_performance_inference", "gpu_priority_queue"],
     ),
 ];
 
@@ -311,9 +251,7 @@ pub fn add_ons() -> Result<Vec<AddOnPublished>, Mistake> {
     ADD_ONS
         .iter()
         .map(|(code, name, price, limits, features)| {
-            let limits = limits
-                .iter()
-                .map(|(limit, value)| Ok((limit.parse::<Code>()?, *value)));
+            let limits = limits.iter().map(|(limit, value)| Ok((limit.parse::<Code>()?, *value)));
             Ok(AddOnPublished {
                 add_on: code.parse()?,
                 name: name.parse()?,
@@ -334,12 +272,7 @@ pub fn credit_packs() -> Result<Vec<CreditPackPublished>, Mistake> {
         ("credits-1000", 1_000, "10", &[]),
         ("credits-5000", 5_000, "45", &[]),
         ("credits-10000", 10_000, "80", &[]),
-        (
-            "credits-50000",
-            50_000,
-            "350",
-            &["professional", "enterprise"],
-        ),
+        ("credits-50000", 50_000, "350", &["professional", "enterprise"]),
     ];
     packs
         .iter()
@@ -369,12 +302,7 @@ const METERS: &[(&str, Aggregation, &str, &str)] = &[
     ("gpu_seconds", Aggregation::Sum, "second", "0"),
     ("compute_seconds", Aggregation::Sum, "second", "0"),
     ("tts_characters", Aggregation::Sum, "character", "0.000015"),
-    (
-        "concurrent_connections",
-        Aggregation::Max,
-        "connection",
-        "0",
-    ),
+    ("concurrent_connections", Aggregation::Max, "connection", "0"),
     ("storage_byte_hours", Aggregation::Sum, "byte_hour", "0"),
     ("agent_runs", Aggregation::Count, "run", "0"),
     ("search_queries", Aggregation::Count, "query", "0.001"),
@@ -393,11 +321,7 @@ pub fn meters() -> Result<Vec<MeterDefined>, Mistake> {
         .iter()
         .map(|(code, aggregation, unit, _)| {
             let (meter, unit) = (code.parse()?, unit.parse()?);
-            Ok(MeterDefined {
-                meter,
-                aggregation: *aggregation,
-                unit,
-            })
+            Ok(MeterDefined { meter, aggregation: *aggregation, unit })
         })
         .collect()
 }
@@ -421,11 +345,8 @@ const PROVIDERS: &[(&str, &str)] = &[
 /// # Errors
 /// A figure in this file cannot be read.
 pub fn rates() -> Result<Rates, Mistake> {
-    let power = [
-        (PowerLevel::Eco, "0.1"),
-        (PowerLevel::Balanced, "0.25"),
-        (PowerLevel::Precision, "1"),
-    ];
+    let power =
+        [(PowerLevel::Eco, "0.1"), (PowerLevel::Balanced, "0.25"), (PowerLevel::Precision, "1")];
     let amount = |text: &str| Ok::<_, Mistake>(text.parse::<Amount>()?);
     Ok(Rates {
         effective_from: moment(FIRST)?,
@@ -461,14 +382,8 @@ mod tests {
 
     #[test]
     fn the_second_price_sheet_takes_effect_on_its_day() {
-        assert_eq!(
-            moment(FIRST).expect("a moment").to_string(),
-            "2025-11-01 00:00:00 UTC"
-        );
-        assert_eq!(
-            moment(SECOND).expect("a moment").to_string(),
-            "2026-06-24 00:00:00 UTC"
-        );
+        assert_eq!(moment(FIRST).expect("a moment").to_string(), "2025-11-01 00:00:00 UTC");
+        assert_eq!(moment(SECOND).expect("a moment").to_string(), "2026-06-24 00:00:00 UTC");
     }
 
     #[test]
@@ -478,18 +393,14 @@ mod tests {
         let mut managed = Tier::default();
         for (tier, terms) in tiers().expect("tiers") {
             if tier.as_str() == "managed" {
-                let publish = Command::Publish {
-                    tier,
-                    terms: Box::new(terms),
-                };
+                let publish = Command::Publish { tier, terms: Box::new(terms) };
                 for event in managed.decide(publish).expect("a version") {
                     managed = managed.evolve(&event);
                 }
             }
         }
-        let (version, terms) = managed
-            .effective_at(moment(SECOND).expect("a moment"))
-            .expect("a version");
+        let (version, terms) =
+            managed.effective_at(moment(SECOND).expect("a moment")).expect("a version");
         assert_eq!((version, terms.seats), (2, 3));
     }
 }

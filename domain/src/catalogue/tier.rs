@@ -142,10 +142,7 @@ impl Tier {
     /// The newest version that is effective at a moment, with its number.
     #[must_use]
     pub fn effective_at(&self, at: Instant) -> Option<(u32, &Terms)> {
-        (1_u32..)
-            .zip(&self.versions)
-            .filter(|(_, terms)| terms.effective_from <= at)
-            .last()
+        (1_u32..).zip(&self.versions).filter(|(_, terms)| terms.effective_from <= at).last()
     }
 }
 
@@ -166,9 +163,7 @@ impl Aggregate for Tier {
             CallPricing::Markup { .. } => Credits::ZERO,
             CallPricing::OwnKeyFee { minimum, .. } => minimum,
         };
-        if terms
-            .monthly_credits
-            .is_some_and(|credits| credits < Credits::ZERO)
+        if terms.monthly_credits.is_some_and(|credits| credits < Credits::ZERO)
             || minimum < Credits::ZERO
         {
             return Err(Refusal::NegativeCredits);
@@ -179,21 +174,11 @@ impl Aggregate for Tier {
                 return Ok(vec![]);
             }
             if terms.effective_from < current.effective_from {
-                return Err(Refusal::Earlier {
-                    version,
-                    since: current.effective_from,
-                });
+                return Err(Refusal::Earlier { version, since: current.effective_from });
             }
         }
         let version = newest.map_or(1, |(version, _)| version.saturating_add(1));
-        Ok(vec![
-            TierVersionPublished {
-                tier,
-                version,
-                terms: *terms,
-            }
-            .into(),
-        ])
+        Ok(vec![TierVersionPublished { tier, version, terms: *terms }.into()])
     }
 
     fn evolve(mut self, event: &Event) -> Self {

@@ -228,10 +228,7 @@ impl Purchase {
     }
 
     fn wrong(&self, wanted: &'static str) -> Refusal {
-        Refusal::WrongState {
-            state: self.state(),
-            wanted,
-        }
+        Refusal::WrongState { state: self.state(), wanted }
     }
 
     fn pay(
@@ -255,10 +252,7 @@ impl Purchase {
                 }
                 .into(),
             ]),
-            Stage::Paid { reference: known }
-            | Stage::Fulfilled {
-                reference: known, ..
-            } => {
+            Stage::Paid { reference: known } | Stage::Fulfilled { reference: known, .. } => {
                 if *known == reference {
                     Ok(vec![])
                 } else {
@@ -288,23 +282,11 @@ impl Purchase {
             return Err(Refusal::NotPositive);
         }
         if credits > left {
-            return Err(Refusal::TooMuch {
-                left,
-                wanted: credits,
-            });
+            return Err(Refusal::TooMuch { left, wanted: credits });
         }
         let amount = money_for(initiated, *refunded, refunded.saturating_plus(credits));
         let purchase_id = initiated.purchase_id;
-        Ok(vec![
-            PurchaseRefunded {
-                purchase_id,
-                refund_id,
-                credits,
-                amount,
-                reason,
-            }
-            .into(),
-        ])
+        Ok(vec![PurchaseRefunded { purchase_id, refund_id, credits, amount, reason }.into()])
     }
 }
 
@@ -312,10 +294,7 @@ impl Purchase {
 /// each rounded half-even to a minor unit.
 fn money_for(initiated: &PurchaseInitiated, before: Credits, after: Credits) -> Money {
     let up_to = |mark: Credits| {
-        let product = initiated
-            .price
-            .minor()
-            .saturating_mul(i128::from(mark.micro()));
+        let product = initiated.price.minor().saturating_mul(i128::from(mark.micro()));
         let whole = i128::from(initiated.credits.micro());
         let (quotient, rest) = (product / whole, product % whole);
         let twice = rest.saturating_mul(2);
@@ -346,32 +325,19 @@ impl Aggregate for Purchase {
         match (command, &self.stage) {
             (Command::Initiate(_), _) => Err(Refusal::Exists),
             (Command::Pay { amount, reference }, _) => self.pay(initiated, amount, reference),
-            (Command::Fulfil { grant_id }, Stage::Paid { .. }) => Ok(vec![
-                PurchaseFulfilled {
-                    purchase_id,
-                    grant_id,
-                }
-                .into(),
-            ]),
+            (Command::Fulfil { grant_id }, Stage::Paid { .. }) => {
+                Ok(vec![PurchaseFulfilled { purchase_id, grant_id }.into()])
+            }
             (Command::Fulfil { .. }, Stage::Fulfilled { .. })
             | (Command::Fail { .. }, Stage::Failed) => Ok(vec![]),
             (Command::Fulfil { .. }, _) => Err(self.wrong("fulfilled")),
-            (Command::Fail { reason }, Stage::Initiated) => Ok(vec![
-                PurchaseFailed {
-                    purchase_id,
-                    reason,
-                }
-                .into(),
-            ]),
+            (Command::Fail { reason }, Stage::Initiated) => {
+                Ok(vec![PurchaseFailed { purchase_id, reason }.into()])
+            }
             (Command::Fail { .. }, _) => Err(self.wrong("failed")),
-            (
-                Command::Refund {
-                    refund_id,
-                    credits,
-                    reason,
-                },
-                _,
-            ) => self.refund(initiated, refund_id, credits, reason),
+            (Command::Refund { refund_id, credits, reason }, _) => {
+                self.refund(initiated, refund_id, credits, reason)
+            }
         }
     }
 
@@ -382,18 +348,12 @@ impl Aggregate for Purchase {
                 self.stage = Stage::Initiated;
             }
             Event::PurchasePaid(paid) => {
-                self.stage = Stage::Paid {
-                    reference: paid.reference.clone(),
-                };
+                self.stage = Stage::Paid { reference: paid.reference.clone() };
             }
             Event::PurchaseFulfilled(fulfilled) => {
                 if let Stage::Paid { reference } = self.stage {
                     let (grant_id, refunded) = (fulfilled.grant_id, Credits::ZERO);
-                    self.stage = Stage::Fulfilled {
-                        grant_id,
-                        reference,
-                        refunded,
-                    };
+                    self.stage = Stage::Fulfilled { grant_id, reference, refunded };
                 }
             }
             Event::PurchaseFailed(_) => self.stage = Stage::Failed,
@@ -411,10 +371,7 @@ impl Aggregate for Purchase {
 #[must_use]
 pub fn price_of_one(price: Money, credits: Credits) -> Option<Amount> {
     let whole = i128::from(credits.micro()).checked_div(1_000_000)?;
-    let scaled = price
-        .minor()
-        .checked_mul(10_i128.pow(9))?
-        .checked_div(whole)?;
+    let scaled = price.minor().checked_mul(10_i128.pow(9))?.checked_div(whole)?;
     let exact = Amount::new(scaled, 9 + u32::from(price.currency().exponent())).ok()?;
     Amount::new(exact.round(9, Rounding::HalfEven).ok()?, 9).ok()
 }
@@ -450,17 +407,10 @@ mod tests {
 
     fn bought(credits: i64, price: &str) -> Vec<Event> {
         let begun = Event::PurchaseInitiated(initiated(credits, price));
-        let pay = Command::Pay {
-            amount: dollars(price),
-            reference: text("ref 1"),
-        };
-        let paid = given::<Purchase>(std::slice::from_ref(&begun))
-            .when(pay)
-            .accepted();
+        let pay = Command::Pay { amount: dollars(price), reference: text("ref 1") };
+        let paid = given::<Purchase>(std::slice::from_ref(&begun)).when(pay).accepted();
         let history = [vec![begun], paid].concat();
-        let fulfil = Command::Fulfil {
-            grant_id: GrantId::new(Uuid::from_u128(3)),
-        };
+        let fulfil = Command::Fulfil { grant_id: GrantId::new(Uuid::from_u128(3)) };
         let fulfilled = given::<Purchase>(&history).when(fulfil).accepted();
         [history, fulfilled].concat()
     }
@@ -476,25 +426,15 @@ mod tests {
     #[test]
     fn another_amount_than_asked_does_not_pay() {
         given::<Purchase>(&[Event::PurchaseInitiated(initiated(5_000, "45.00"))])
-            .when(Command::Pay {
-                amount: dollars("44.99"),
-                reference: text("ref 1"),
-            })
-            .refused(&Refusal::OtherAmount {
-                paid: "44.99 USD".into(),
-                price: "45.00 USD".into(),
-            });
+            .when(Command::Pay { amount: dollars("44.99"), reference: text("ref 1") })
+            .refused(&Refusal::OtherAmount { paid: "44.99 USD".into(), price: "45.00 USD".into() });
     }
 
     #[test]
     fn a_repeated_notice_of_payment_changes_nothing_and_another_is_refused() {
-        let pay = |reference: &str| Command::Pay {
-            amount: dollars("45.00"),
-            reference: text(reference),
-        };
-        given::<Purchase>(&bought(5_000, "45.00"))
-            .when(pay("ref 1"))
-            .happened(&[]);
+        let pay =
+            |reference: &str| Command::Pay { amount: dollars("45.00"), reference: text(reference) };
+        given::<Purchase>(&bought(5_000, "45.00")).when(pay("ref 1")).happened(&[]);
         given::<Purchase>(&bought(5_000, "45.00"))
             .when(pay("ref 2"))
             .refused(&Refusal::AlreadyPaid(text("ref 1")));
@@ -512,15 +452,9 @@ mod tests {
         assert_eq!(fold::<Purchase>(&history).state(), "refunded");
         given::<Purchase>(&history)
             .when(all)
-            .refused(&Refusal::WrongState {
-                state: "refunded",
-                wanted: "refunded",
-            });
+            .refused(&Refusal::WrongState { state: "refunded", wanted: "refunded" });
         given::<Purchase>(&history)
-            .when(Command::Pay {
-                amount: dollars("45.00"),
-                reference: text("ref 1"),
-            })
+            .when(Command::Pay { amount: dollars("45.00"), reference: text("ref 1") })
             .happened(&[]);
     }
 

@@ -194,24 +194,17 @@ impl Account {
         self.grants
             .iter()
             .filter(|grant| is_usable(grant, at, at))
-            .fold(Credits::ZERO, |sum, grant| {
-                sum.saturating_plus(grant.remaining)
-            })
+            .fold(Credits::ZERO, |sum, grant| sum.saturating_plus(grant.remaining))
     }
 
     /// What is neither spent, held, expired nor voided, whether or not it can be used yet.
     #[must_use]
     pub fn balance(&self) -> Credits {
-        self.grants.iter().fold(Credits::ZERO, |sum, grant| {
-            sum.saturating_plus(grant.remaining)
-        })
+        self.grants.iter().fold(Credits::ZERO, |sum, grant| sum.saturating_plus(grant.remaining))
     }
 
     fn grant(&self, grant_id: GrantId) -> Result<&Grant, Refusal> {
-        self.grants
-            .iter()
-            .find(|grant| grant.grant_id == grant_id)
-            .ok_or(Refusal::NoSuchGrant)
+        self.grants.iter().find(|grant| grant.grant_id == grant_id).ok_or(Refusal::NoSuchGrant)
     }
 
     /// What has to be let go first, because its time is over.
@@ -221,13 +214,7 @@ impl Account {
         for (hold_id, hold) in &self.holds {
             if hold.expires_at <= at {
                 let released = hold.held.clone();
-                events.push(
-                    HoldExpired {
-                        hold_id: *hold_id,
-                        released,
-                    }
-                    .into(),
-                );
+                events.push(HoldExpired { hold_id: *hold_id, released }.into());
             }
         }
         for event in &events {
@@ -245,16 +232,10 @@ impl Account {
 
     fn add(&self, granted: CreditsGranted, at: Instant) -> Result<Vec<Event>, Refusal> {
         positive(granted.credits)?;
-        if self
-            .grants
-            .iter()
-            .any(|grant| grant.grant_id == granted.grant_id)
-        {
+        if self.grants.iter().any(|grant| grant.grant_id == granted.grant_id) {
             return Ok(vec![]);
         }
-        self.balance()
-            .plus(granted.credits)
-            .ok_or(Refusal::TooMany)?;
+        self.balance().plus(granted.credits).ok_or(Refusal::TooMany)?;
         let unrestricted = granted.effective_at.is_none();
         let event: Event = granted.into();
         let after = self.clone().evolve(&event);
@@ -276,15 +257,7 @@ impl Account {
         at: Instant,
     ) -> Result<Vec<Event>, Refusal> {
         let consumed = self.take(credits, at)?;
-        Ok(vec![
-            CreditsSpent {
-                spend_id,
-                credits,
-                reason,
-                consumed,
-            }
-            .into(),
-        ])
+        Ok(vec![CreditsSpent { spend_id, credits, reason, consumed }.into()])
     }
 
     /// Takes exactly so many credits from the grants, or refuses.
@@ -292,18 +265,13 @@ impl Account {
         positive(credits)?;
         let consumed = consume(&self.grants, credits, at, at);
         if total(&consumed) < credits {
-            return Err(Refusal::TooFew {
-                available: self.available(at),
-                needed: credits,
-            });
+            return Err(Refusal::TooFew { available: self.available(at), needed: credits });
         }
         Ok(consumed)
     }
 
     fn charge(&self, mut charge: Charge, at: Instant) -> Result<Vec<Event>, Refusal> {
-        charge
-            .lines
-            .retain(|line| line.usage_position > self.charged_through);
+        charge.lines.retain(|line| line.usage_position > self.charged_through);
         if charge.lines.is_empty() {
             return Ok(vec![]);
         }
@@ -341,14 +309,7 @@ impl Account {
         if unspent < credits {
             return Err(Refusal::Spent { unspent });
         }
-        Ok(vec![
-            GrantVoided {
-                grant_id,
-                credits,
-                reason,
-            }
-            .into(),
-        ])
+        Ok(vec![GrantVoided { grant_id, credits, reason }.into()])
     }
 
     fn capture(&self, hold_id: HoldId, credits: Credits) -> Result<Vec<Event>, Refusal> {
@@ -356,10 +317,7 @@ impl Account {
         let hold = self.holds.get(&hold_id).ok_or(Refusal::NoSuchHold)?;
         let held = total(&hold.held);
         if credits > held {
-            return Err(Refusal::BeyondHold {
-                held,
-                wanted: credits,
-            });
+            return Err(Refusal::BeyondHold { held, wanted: credits });
         }
         let mut left = credits;
         let (mut consumed, mut released) = (Vec::new(), Vec::new());
@@ -367,77 +325,37 @@ impl Account {
             let taken = part.credits.at_most(left);
             left = left.saturating_minus(taken);
             let rest = part.credits.saturating_minus(taken);
-            let of = |credits| Consumed {
-                grant_id: part.grant_id,
-                credits,
-            };
+            let of = |credits| Consumed { grant_id: part.grant_id, credits };
             consumed.extend(taken.is_positive().then(|| of(taken)));
             released.extend(rest.is_positive().then(|| of(rest)));
         }
-        Ok(vec![
-            HoldCaptured {
-                hold_id,
-                consumed,
-                released,
-            }
-            .into(),
-        ])
+        Ok(vec![HoldCaptured { hold_id, consumed, released }.into()])
     }
 
     fn decide_now(&self, command: Command) -> Result<Vec<Event>, Refusal> {
         match command {
             Command::Grant { grant, at } => self.add(*grant, at),
-            Command::Void {
-                grant_id,
-                credits,
-                reason,
-                at: _,
-            } => self.void(grant_id, credits, reason),
-            Command::Spend {
-                spend_id,
-                credits,
-                reason,
-                at,
-            } => self.spend(spend_id, credits, reason, at),
+            Command::Void { grant_id, credits, reason, at: _ } => {
+                self.void(grant_id, credits, reason)
+            }
+            Command::Spend { spend_id, credits, reason, at } => {
+                self.spend(spend_id, credits, reason, at)
+            }
             Command::ChargeUsage { charge, at } => self.charge(*charge, at),
             Command::PlaceHold { expires_at, at, .. } if expires_at <= at => {
                 Err(Refusal::AlreadyOver)
             }
-            Command::PlaceHold {
-                hold_id,
-                credits,
-                expires_at,
-                reason,
-                at,
-            } => {
+            Command::PlaceHold { hold_id, credits, expires_at, reason, at } => {
                 if self.holds.contains_key(&hold_id) {
                     return Ok(vec![]);
                 }
                 let held = self.take(credits, at)?;
-                Ok(vec![
-                    HoldPlaced {
-                        hold_id,
-                        held,
-                        expires_at,
-                        reason,
-                    }
-                    .into(),
-                ])
+                Ok(vec![HoldPlaced { hold_id, held, expires_at, reason }.into()])
             }
-            Command::CaptureHold {
-                hold_id,
-                credits,
-                at: _,
-            } => self.capture(hold_id, credits),
+            Command::CaptureHold { hold_id, credits, at: _ } => self.capture(hold_id, credits),
             Command::ReleaseHold { hold_id, at: _ } => {
                 let hold = self.holds.get(&hold_id).ok_or(Refusal::NoSuchHold)?;
-                Ok(vec![
-                    HoldReleased {
-                        hold_id,
-                        released: hold.held.clone(),
-                    }
-                    .into(),
-                ])
+                Ok(vec![HoldReleased { hold_id, released: hold.held.clone() }.into()])
             }
             Command::ExpireDue { at: _ } => Ok(vec![]),
         }
@@ -463,11 +381,7 @@ impl Account {
 }
 
 fn positive(credits: Credits) -> Result<(), Refusal> {
-    if credits.is_positive() {
-        Ok(())
-    } else {
-        Err(Refusal::NotPositive)
-    }
+    if credits.is_positive() { Ok(()) } else { Err(Refusal::NotPositive) }
 }
 
 impl Command {
@@ -498,10 +412,7 @@ impl Aggregate for Account {
         let decided = if events.is_empty() {
             self.decide_now(command)?
         } else {
-            events
-                .iter()
-                .fold(self.clone(), Self::evolve)
-                .decide_now(command)?
+            events.iter().fold(self.clone(), Self::evolve).decide_now(command)?
         };
         events.extend(decided);
         Ok(events)
@@ -519,13 +430,8 @@ impl Aggregate for Account {
                 remaining: granted.credits,
             }),
             Event::GrantExpired(GrantExpired { grant_id, credits })
-            | Event::GrantVoided(GrantVoided {
-                grant_id, credits, ..
-            }) => {
-                self.pay(&[Consumed {
-                    grant_id: *grant_id,
-                    credits: *credits,
-                }]);
+            | Event::GrantVoided(GrantVoided { grant_id, credits, .. }) => {
+                self.pay(&[Consumed { grant_id: *grant_id, credits: *credits }]);
             }
             Event::CreditsSpent(spent) => self.pay(&spent.consumed),
             Event::UsageCharged(charged) => {
@@ -544,9 +450,7 @@ impl Aggregate for Account {
                 let (held, expires_at) = (placed.held.clone(), placed.expires_at);
                 self.holds.insert(placed.hold_id, Hold { held, expires_at });
             }
-            Event::HoldCaptured(HoldCaptured {
-                hold_id, released, ..
-            })
+            Event::HoldCaptured(HoldCaptured { hold_id, released, .. })
             | Event::HoldReleased(HoldReleased { hold_id, released })
             | Event::HoldExpired(HoldExpired { hold_id, released }) => {
                 self.give_back(released);

@@ -37,10 +37,8 @@ pub(super) fn consume(
     now: Instant,
     occurred_at: Instant,
 ) -> Vec<Consumed> {
-    let mut usable: Vec<&Grant> = grants
-        .iter()
-        .filter(|grant| is_usable(grant, now, occurred_at))
-        .collect();
+    let mut usable: Vec<&Grant> =
+        grants.iter().filter(|grant| is_usable(grant, now, occurred_at)).collect();
     // The sort is stable, so that what is equal stays in the order of granting.
     usable.sort_by_key(|grant| {
         (
@@ -59,10 +57,7 @@ pub(super) fn consume(
         }
         let credits = grant.remaining.at_most(left);
         left = left.saturating_minus(credits);
-        consumed.push(Consumed {
-            grant_id: grant.grant_id,
-            credits,
-        });
+        consumed.push(Consumed { grant_id: grant.grant_id, credits });
     }
     consumed
 }
@@ -70,7 +65,5 @@ pub(super) fn consume(
 /// What was taken, all together.
 #[must_use]
 pub(super) fn total(consumed: &[Consumed]) -> Credits {
-    consumed
-        .iter()
-        .fold(Credits::ZERO, |sum, part| sum.saturating_plus(part.credits))
+    consumed.iter().fold(Credits::ZERO, |sum, part| sum.saturating_plus(part.credits))
 }

@@ -86,10 +86,8 @@ impl Charge {
     /// The sum of the lines in dollars and in credits; `None` when it does not fit.
     #[must_use]
     pub fn total(&self) -> Option<(MicroDollars, Credits)> {
-        let sum = self
-            .lines
-            .iter()
-            .try_fold(MicroDollars::ZERO, |sum, line| sum.plus(line.charge()))?;
+        let sum =
+            self.lines.iter().try_fold(MicroDollars::ZERO, |sum, line| sum.plus(line.charge()))?;
         Some((sum, sum.in_credits()?))
     }
 }

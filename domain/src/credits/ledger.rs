@@ -68,24 +68,15 @@ impl Ledger {
         match event {
             Event::CreditsGranted(granted) => {
                 self.kinds.insert(granted.grant_id, granted.kind);
-                let part = Consumed {
-                    grant_id: granted.grant_id,
-                    credits: granted.credits,
-                };
+                let part = Consumed { grant_id: granted.grant_id, credits: granted.credits };
                 self.fill_grants(&mut entries, &[part], SubAccount::Issued);
             }
             Event::GrantExpired(over) => {
-                let part = Consumed {
-                    grant_id: over.grant_id,
-                    credits: over.credits,
-                };
+                let part = Consumed { grant_id: over.grant_id, credits: over.credits };
                 self.drain_grants(&mut entries, &[part], SubAccount::Expired);
             }
             Event::GrantVoided(voided) => {
-                let part = Consumed {
-                    grant_id: voided.grant_id,
-                    credits: voided.credits,
-                };
+                let part = Consumed { grant_id: voided.grant_id, credits: voided.credits };
                 self.drain_grants(&mut entries, &[part], SubAccount::Voided);
             }
             Event::CreditsSpent(spent) => {
@@ -112,12 +103,7 @@ impl Ledger {
             Event::HoldCaptured(captured) => {
                 for part in &captured.consumed {
                     let credits = part.credits;
-                    movement(
-                        &mut entries,
-                        SubAccount::Held,
-                        SubAccount::Consumed,
-                        credits,
-                    );
+                    movement(&mut entries, SubAccount::Held, SubAccount::Consumed, credits);
                 }
                 self.fill_grants(&mut entries, &captured.released, SubAccount::Held);
             }
@@ -154,12 +140,6 @@ impl Ledger {
 }
 
 fn movement(entries: &mut Vec<Entry>, from: SubAccount, to: SubAccount, credits: Credits) {
-    entries.push(Entry {
-        account: from,
-        credits: Credits::ZERO.saturating_minus(credits),
-    });
-    entries.push(Entry {
-        account: to,
-        credits,
-    });
+    entries.push(Entry { account: from, credits: Credits::ZERO.saturating_minus(credits) });
+    entries.push(Entry { account: to, credits });
 }

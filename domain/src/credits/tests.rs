@@ -37,9 +37,7 @@ fn grant(number: u128, whole: i64) -> CreditsGranted {
         grant_id: grant_id(number),
         credits: credits(whole),
         kind: GrantKind::Purchased,
-        source: GrantSource::Manual {
-            reason: text("test"),
-        },
+        source: GrantSource::Manual { reason: text("test") },
         priority: 100,
         effective_at: None,
         expires_at: None,
@@ -97,51 +95,29 @@ fn after(account: Account, command: Command) -> Account {
 fn a_spend_beyond_the_balance_is_refused() {
     given::<Account>(&[grant(1, 3).into()])
         .when(spend(1, 4, 0))
-        .refused(&Refusal::TooFew {
-            available: credits(3),
-            needed: credits(4),
-        });
+        .refused(&Refusal::TooFew { available: credits(3), needed: credits(4) });
 }
 
 #[test]
 fn a_spend_of_nothing_or_less_is_refused() {
-    given::<Account>(&[grant(1, 3).into()])
-        .when(spend(1, 0, 0))
-        .refused(&Refusal::NotPositive);
-    given::<Account>(&[grant(1, 3).into()])
-        .when(spend(1, -1, 0))
-        .refused(&Refusal::NotPositive);
+    given::<Account>(&[grant(1, 3).into()]).when(spend(1, 0, 0)).refused(&Refusal::NotPositive);
+    given::<Account>(&[grant(1, 3).into()]).when(spend(1, -1, 0)).refused(&Refusal::NotPositive);
 }
 
 #[test]
 fn what_a_balance_cannot_cover_is_owed_and_new_credits_pay_it_first() {
     let account = fold::<Account>(&[grant(1, 1).into()]);
     let account = after(account, charge(&[(5, 1_500)], 0));
-    assert_eq!(
-        (account.available(at(0)), account.owed),
-        (Credits::ZERO, "0.5".parse().unwrap())
-    );
-    let account = after(
-        account,
-        Command::Grant {
-            grant: Box::new(grant(2, 2)),
-            at: at(1),
-        },
-    );
-    assert_eq!(
-        (account.available(at(1)), account.owed),
-        ("1.5".parse().unwrap(), Credits::ZERO)
-    );
+    assert_eq!((account.available(at(0)), account.owed), (Credits::ZERO, "0.5".parse().unwrap()));
+    let account = after(account, Command::Grant { grant: Box::new(grant(2, 2)), at: at(1) });
+    assert_eq!((account.available(at(1)), account.owed), ("1.5".parse().unwrap(), Credits::ZERO));
 }
 
 #[test]
 fn usage_is_charged_once_however_often_it_is_delivered() {
     let account = fold::<Account>(&[grant(1, 10).into()]);
     let account = after(account, charge(&[(5, 1_000), (6, 1_000)], 0));
-    assert_eq!(
-        account.decide(charge(&[(5, 1_000), (6, 1_000)], 0)),
-        Ok(vec![])
-    );
+    assert_eq!(account.decide(charge(&[(5, 1_000), (6, 1_000)], 0)), Ok(vec![]));
     let account = after(account, charge(&[(6, 1_000), (7, 1_000)], 0));
     assert_eq!(account.available(at(0)), credits(7));
 }
@@ -152,17 +128,10 @@ fn an_expired_grant_pays_for_nothing_and_its_end_is_recorded() {
     short.expires_at = Some(at(100));
     given::<Account>(&[short.clone().into()])
         .when(spend(1, 1, 100))
-        .refused(&Refusal::TooFew {
-            available: Credits::ZERO,
-            needed: credits(1),
-        });
+        .refused(&Refusal::TooFew { available: Credits::ZERO, needed: credits(1) });
     given::<Account>(&[short.into()])
         .when(Command::ExpireDue { at: at(100) })
-        .happened(&[GrantExpired {
-            grant_id: grant_id(1),
-            credits: credits(5),
-        }
-        .into()]);
+        .happened(&[GrantExpired { grant_id: grant_id(1), credits: credits(5) }.into()]);
 }
 
 #[test]
@@ -197,17 +166,11 @@ fn a_capture_beyond_the_hold_is_refused_and_the_rest_of_a_capture_is_free_again(
     };
     let account = after(fold(&[grant(1, 5).into()]), place);
     assert_eq!(account.available(at(0)), credits(1));
-    let capture = |whole| Command::CaptureHold {
-        hold_id: hold_id(1),
-        credits: credits(whole),
-        at: at(1),
-    };
+    let capture =
+        |whole| Command::CaptureHold { hold_id: hold_id(1), credits: credits(whole), at: at(1) };
     assert_eq!(
         account.decide(capture(5)),
-        Err(Refusal::BeyondHold {
-            held: credits(4),
-            wanted: credits(5)
-        })
+        Err(Refusal::BeyondHold { held: credits(4), wanted: credits(5) })
     );
     let account = after(account, capture(3));
     assert_eq!(account.available(at(1)), credits(2));
@@ -225,10 +188,7 @@ fn a_forgotten_hold_is_free_again_when_its_time_is_over() {
     };
     let account = after(fold(&[grant(1, 5).into()]), place);
     let account = after(account, spend(1, 5, 60));
-    assert_eq!(
-        (account.available(at(60)), account.holds.len()),
-        (Credits::ZERO, 0)
-    );
+    assert_eq!((account.available(at(60)), account.holds.len()), (Credits::ZERO, 0));
 }
 
 #[test]
@@ -240,32 +200,20 @@ fn only_what_is_unspent_of_a_grant_can_be_taken_back() {
         reason: text("refund"),
         at: at(1),
     };
-    assert_eq!(
-        account.decide(void(3)),
-        Err(Refusal::Spent {
-            unspent: credits(2)
-        })
-    );
+    assert_eq!(account.decide(void(3)), Err(Refusal::Spent { unspent: credits(2) }));
     assert_eq!(after(account, void(2)).balance(), Credits::ZERO);
 }
 
 fn any_command() -> impl Strategy<Value = Command> {
     let number = 1_u128..4;
     prop_oneof![
-        (
-            number.clone(),
-            1_i64..50,
-            0_i64..200,
-            proptest::option::of(0_i64..200)
-        )
-            .prop_map(|(number, whole, now, expiry)| {
+        (number.clone(), 1_i64..50, 0_i64..200, proptest::option::of(0_i64..200)).prop_map(
+            |(number, whole, now, expiry)| {
                 let mut granted = grant(number * 100 + u128::try_from(now).unwrap(), whole);
                 granted.expires_at = expiry.map(at);
-                Command::Grant {
-                    grant: Box::new(granted),
-                    at: at(now),
-                }
-            }),
+                Command::Grant { grant: Box::new(granted), at: at(now) }
+            }
+        ),
         (number.clone(), -1_i64..40, 0_i64..200).prop_map(|(n, whole, now)| spend(n, whole, now)),
         (1_i64..400, 0_i64..9_000, 0_i64..200)
             .prop_map(|(position, micro, now)| charge(&[(position, micro)], now)),
@@ -279,16 +227,10 @@ fn any_command() -> impl Strategy<Value = Command> {
             }
         }),
         (number.clone(), 1_i64..40, 0_i64..200).prop_map(|(n, whole, now)| {
-            Command::CaptureHold {
-                hold_id: hold_id(n),
-                credits: credits(whole),
-                at: at(now),
-            }
+            Command::CaptureHold { hold_id: hold_id(n), credits: credits(whole), at: at(now) }
         }),
-        (number, 0_i64..200).prop_map(|(n, now)| Command::ReleaseHold {
-            hold_id: hold_id(n),
-            at: at(now)
-        }),
+        (number, 0_i64..200)
+            .prop_map(|(n, now)| Command::ReleaseHold { hold_id: hold_id(n), at: at(now) }),
     ]
 }
 

@@ -143,30 +143,13 @@ impl Aggregate for ApiKey {
             (Some(_), Command::Create(_)) => Err(Refusal::Exists),
             (None, Command::Revoke { .. } | Command::Rotate { .. }) => Err(Refusal::NotFound),
             (Some(_), Command::Revoke { .. }) if self.revoked => Ok(vec![]),
-            (Some(created), Command::Revoke { reason }) => Ok(vec![
-                ApiKeyRevoked {
-                    api_key_id: created.api_key_id,
-                    reason,
-                }
-                .into(),
-            ]),
+            (Some(created), Command::Revoke { reason }) => {
+                Ok(vec![ApiKeyRevoked { api_key_id: created.api_key_id, reason }.into()])
+            }
             (Some(_), Command::Rotate { .. }) if self.revoked => Err(Refusal::Revoked),
-            (
-                Some(created),
-                Command::Rotate {
-                    replaced_by,
-                    valid_until,
-                },
-            ) => {
+            (Some(created), Command::Rotate { replaced_by, valid_until }) => {
                 let api_key_id = created.api_key_id;
-                Ok(vec![
-                    ApiKeyRotated {
-                        api_key_id,
-                        replaced_by,
-                        valid_until,
-                    }
-                    .into(),
-                ])
+                Ok(vec![ApiKeyRotated { api_key_id, replaced_by, valid_until }.into()])
             }
         }
     }
@@ -200,11 +183,7 @@ impl PrintedKey {
     pub fn new(environment: Code, public: [u8; 12], secret: &[u8; 32]) -> Self {
         let letter = |byte: u8| char::from(LETTERS[usize::from(byte % 32)]);
         let public_part = public.into_iter().map(letter).collect();
-        Self {
-            environment,
-            public_part,
-            secret: BASE64URL_NOPAD.encode(secret),
-        }
+        Self { environment, public_part, secret: BASE64URL_NOPAD.encode(secret) }
     }
 
     /// Reads a key as it was printed; `None` when it is none, or mistyped.
@@ -214,29 +193,19 @@ impl PrintedKey {
         let (environment, rest) = rest.split_once('_')?;
         let (public_part, rest) = rest.split_at_checked(12)?;
         let (secret, checksum) = rest.strip_prefix('_')?.split_at_checked(43)?;
-        let plain = |part: &str| {
-            part.bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
-        };
+        let plain =
+            |part: &str| part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
         if !plain(public_part) || !plain(secret) || checksum != checksum_of(public_part, secret) {
             return None;
         }
         let (public_part, secret) = (public_part.to_owned(), secret.to_owned());
-        Some(Self {
-            environment: environment.parse().ok()?,
-            public_part,
-            secret,
-        })
+        Some(Self { environment: environment.parse().ok()?, public_part, secret })
     }
 
     /// The key as it is shown once.
     #[must_use]
     pub fn print(&self) -> String {
-        let Self {
-            environment,
-            public_part,
-            secret,
-        } = self;
+        let Self { environment, public_part, secret } = self;
         let checksum = checksum_of(public_part, secret);
         format!("opc_{environment}_{public_part}_{secret}{checksum}")
     }
@@ -251,11 +220,7 @@ pub fn hash_secret(secret: &str) -> String {
 /// Six characters that find a mistyped key before anything is looked up.
 fn checksum_of(public_part: &str, secret: &str) -> String {
     let digest = Sha256::digest(format!("{public_part}_{secret}").as_bytes());
-    digest
-        .iter()
-        .take(6)
-        .map(|byte| char::from(LETTERS[usize::from(byte % 32)]))
-        .collect()
+    digest.iter().take(6).map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect()
 }
 
 #[cfg(test)]
@@ -271,10 +236,7 @@ mod tests {
             let mut wrong = text.clone().into_bytes();
             wrong[at] = if wrong[at] == b'a' { b'b' } else { b'a' };
             let wrong = String::from_utf8(wrong).expect("ascii");
-            assert!(
-                PrintedKey::parse(&wrong).is_none() || at < 9,
-                "a typo at {at} went unseen"
-            );
+            assert!(PrintedKey::parse(&wrong).is_none() || at < 9, "a typo at {at} went unseen");
         }
     }
 }

@@ -67,11 +67,7 @@ events! {
 impl Event {
     pub(crate) fn personal_fields(&mut self) -> Vec<(Uuid, &mut Personal)> {
         match self {
-            Self::UserInvited(UserInvited {
-                user_id,
-                email,
-                name,
-            }) => {
+            Self::UserInvited(UserInvited { user_id, email, name }) => {
                 vec![(user_id.uuid(), email), (user_id.uuid(), name)]
             }
             Self::UserActivated(_)
@@ -219,10 +215,7 @@ impl User {
         if from.contains(&self.status) {
             return Ok(vec![event.into()]);
         }
-        Err(Refusal::WrongState {
-            state: self.status.as_str(),
-            wanted: to.as_str(),
-        })
+        Err(Refusal::WrongState { state: self.status.as_str(), wanted: to.as_str() })
     }
 
     fn invite(&self, user_id: UserId, email: &str, name: &str) -> Result<Vec<Event>, Refusal> {
@@ -237,14 +230,7 @@ impl User {
             return Err(Refusal::NotAName);
         }
         let (email, name) = (Personal::Clear(email), Personal::Clear(name.to_owned()));
-        Ok(vec![
-            UserInvited {
-                user_id,
-                email,
-                name,
-            }
-            .into(),
-        ])
+        Ok(vec![UserInvited { user_id, email, name }.into()])
     }
 }
 
@@ -267,32 +253,23 @@ impl Aggregate for User {
     const KIND: &'static str = "user";
 
     fn decide(&self, command: Command) -> Result<Vec<Event>, Refusal> {
-        if let Command::Invite {
-            user_id,
-            email,
-            name,
-        } = command
-        {
+        if let Command::Invite { user_id, email, name } = command {
             return self.invite(user_id, &email, &name);
         }
         let user_id = self.existing()?;
         match command {
             Command::Invite { .. } => Err(Refusal::Exists),
-            Command::Activate => self.moved(
-                &[Status::Invited],
-                Status::Active,
-                UserActivated { user_id },
-            ),
+            Command::Activate => {
+                self.moved(&[Status::Invited], Status::Active, UserActivated { user_id })
+            }
             Command::Suspend { reason } => self.moved(
                 &[Status::Active, Status::Invited],
                 Status::Suspended,
                 UserSuspended { user_id, reason },
             ),
-            Command::Reactivate => self.moved(
-                &[Status::Suspended],
-                Status::Active,
-                UserReactivated { user_id },
-            ),
+            Command::Reactivate => {
+                self.moved(&[Status::Suspended], Status::Active, UserReactivated { user_id })
+            }
             Command::Deactivate { reason } => self.moved(
                 &[Status::Invited, Status::Active, Status::Suspended],
                 Status::Deactivated,
@@ -336,12 +313,7 @@ mod tests {
 
     fn invited() -> Event {
         let clear = |text: &str| Personal::Clear(text.to_owned());
-        UserInvited {
-            user_id: id(),
-            email: clear("a@b.org"),
-            name: clear("Ada"),
-        }
-        .into()
+        UserInvited { user_id: id(), email: clear("a@b.org"), name: clear("Ada") }.into()
     }
 
     fn reason() -> Text {
@@ -350,26 +322,15 @@ mod tests {
 
     #[test]
     fn a_deactivated_user_never_comes_back() {
-        let gone = UserDeactivated {
-            user_id: id(),
-            reason: reason(),
-        }
-        .into();
+        let gone = UserDeactivated { user_id: id(), reason: reason() }.into();
         given::<User>(&[invited(), gone])
             .when(Command::Reactivate)
-            .refused(&Refusal::WrongState {
-                state: "deactivated",
-                wanted: "active",
-            });
+            .refused(&Refusal::WrongState { state: "deactivated", wanted: "active" });
     }
 
     #[test]
     fn suspending_twice_is_one_suspension() {
-        let stopped = UserSuspended {
-            user_id: id(),
-            reason: reason(),
-        }
-        .into();
+        let stopped = UserSuspended { user_id: id(), reason: reason() }.into();
         given::<User>(&[invited(), stopped])
             .when(Command::Suspend { reason: reason() })
             .happened(&[]);
@@ -377,16 +338,9 @@ mod tests {
 
     #[test]
     fn an_address_is_compared_in_lower_case_and_must_look_like_one() {
-        assert_eq!(
-            normal_address(" Ada@Example.ORG ").as_deref(),
-            Some("ada@example.org")
-        );
+        assert_eq!(normal_address(" Ada@Example.ORG ").as_deref(), Some("ada@example.org"));
         for text in ["", "ada", "@b.org", "a@", "a@b", "a b@c.org", "a@.org"] {
-            assert_eq!(
-                normal_address(text),
-                None,
-                "{text:?} was taken for an address"
-            );
+            assert_eq!(normal_address(text), None, "{text:?} was taken for an address");
         }
     }
 }

@@ -86,11 +86,7 @@ pub struct Prices<'a> {
 /// [`Unpriceable`] says what is missing; such a record is set aside, never charged nothing.
 pub fn rate(usage: &UsageRecorded, prices: Prices<'_>) -> Result<Explanation, Unpriceable> {
     let quantity = |code: &str| {
-        usage
-            .quantities
-            .iter()
-            .find(|(meter, _)| meter.as_str() == code)
-            .map_or(0, |(_, q)| *q)
+        usage.quantities.iter().find(|(meter, _)| meter.as_str() == code).map_or(0, |(_, q)| *q)
     };
     let input = quantity(INPUT_TOKENS);
     let mut parts = Vec::new();
@@ -100,21 +96,12 @@ pub fn rate(usage: &UsageRecorded, prices: Prices<'_>) -> Result<Explanation, Un
         let unit_price = if of_call {
             token_price(usage, prices, meter, input)?
         } else {
-            *prices
-                .rates
-                .meters
-                .get(meter)
-                .ok_or_else(|| Unpriceable::NoRate(meter.clone()))?
+            *prices.rates.meters.get(meter).ok_or_else(|| Unpriceable::NoRate(meter.clone()))?
         };
         let value = unit_price.times(*quantity)?;
         let sum = if of_call { &mut calls } else { &mut others };
         *sum = sum.plus(value)?;
-        parts.push(RatedPart {
-            meter: meter.clone(),
-            quantity: *quantity,
-            unit_price,
-            value,
-        });
+        parts.push(RatedPart { meter: meter.clone(), quantity: *quantity, unit_price, value });
     }
     let power = power_factor(prices.rates, usage.power);
     let (exact, minimum) = match prices.pricing {
@@ -126,11 +113,7 @@ pub fn rate(usage: &UsageRecorded, prices: Prices<'_>) -> Result<Explanation, Un
         CallPricing::OwnKeyFee { percent, minimum } => {
             // The fee is a part of the list price; no power level changes what the provider bills.
             let fee = calls.multiply(Amount::percent(percent))?;
-            let least = if usage.model.is_some() {
-                minimum.worth()
-            } else {
-                MicroDollars::ZERO
-            };
+            let least = if usage.model.is_some() { minimum.worth() } else { MicroDollars::ZERO };
             (fee.plus(others)?, least)
         }
     };
@@ -138,13 +121,7 @@ pub fn rate(usage: &UsageRecorded, prices: Prices<'_>) -> Result<Explanation, Un
         i64::try_from(exact.round(6, Rounding::HalfEven)?).map_err(|_| Unpriceable::TooLarge)?;
     let charge = MicroDollars::from_micro(rounded).max(minimum);
     charge.in_credits().ok_or(Unpriceable::TooLarge)?;
-    Ok(Explanation {
-        parts,
-        power,
-        pricing: prices.pricing,
-        exact,
-        charge,
-    })
+    Ok(Explanation { parts, power, pricing: prices.pricing, exact, charge })
 }
 
 fn power_factor(rates: &Rates, level: PowerLevel) -> Amount {
@@ -162,23 +139,15 @@ fn token_price(
     let Some(entry) = prices.model else {
         return per_token(provider_rate(prices.rates, model));
     };
-    let price = entry
-        .token_price(input_tokens)
-        .ok_or_else(|| Unpriceable::NotByToken(model.clone()))?;
-    Ok(if meter.as_str() == INPUT_TOKENS {
-        price.input
-    } else {
-        price.output
-    })
+    let price =
+        entry.token_price(input_tokens).ok_or_else(|| Unpriceable::NotByToken(model.clone()))?;
+    Ok(if meter.as_str() == INPUT_TOKENS { price.input } else { price.output })
 }
 
 /// What 1,000 tokens cost when no price list has the model: by the provider that stands before the
 /// slash of its name, or as one that is not known.
 fn provider_rate(rates: &Rates, model: &ModelName) -> Amount {
-    let provider = model
-        .as_str()
-        .split_once('/')
-        .map_or(model.as_str(), |(provider, _)| provider);
+    let provider = model.as_str().split_once('/').map_or(model.as_str(), |(provider, _)| provider);
     rates
         .provider_per_1000_tokens
         .iter()
@@ -218,16 +187,8 @@ mod tests {
             provider: "openai".parse().expect("a text"),
             mode: None,
             tokens: vec![
-                TokenPrice {
-                    above: 0,
-                    input: price("2.5e-06"),
-                    output: price("1e-05"),
-                },
-                TokenPrice {
-                    above: 200_000,
-                    input: price("5e-06"),
-                    output: price("2e-05"),
-                },
+                TokenPrice { above: 0, input: price("2.5e-06"), output: price("1e-05") },
+                TokenPrice { above: 200_000, input: price("5e-06"), output: price("2e-05") },
             ],
             prices: [].into(),
             max_input_tokens: None,
@@ -237,17 +198,7 @@ mod tests {
 
     fn charge(usage: &UsageRecorded, model: Option<&ModelPriced>, pricing: CallPricing) -> String {
         let rates = standard::rates().expect("rates");
-        rate(
-            usage,
-            Prices {
-                model,
-                rates: &rates,
-                pricing,
-            },
-        )
-        .expect("a price")
-        .charge
-        .to_string()
+        rate(usage, Prices { model, rates: &rates, pricing }).expect("a price").charge.to_string()
     }
 
     const fn markup(percent: u32) -> CallPricing {
@@ -259,70 +210,35 @@ mod tests {
         let tokens = [("llm_tokens_input", 374), ("llm_tokens_output", 44)];
         let call = |power| usage(Some("gpt-4o"), &tokens, power);
         // 374 × 0.0000025 + 44 × 0.00001 = 0.001375
-        assert_eq!(
-            charge(&call(PowerLevel::Precision), Some(&entry()), markup(0)),
-            "0.001375"
-        );
-        assert_eq!(
-            charge(&call(PowerLevel::Precision), Some(&entry()), markup(60)),
-            "0.002200"
-        );
+        assert_eq!(charge(&call(PowerLevel::Precision), Some(&entry()), markup(0)), "0.001375");
+        assert_eq!(charge(&call(PowerLevel::Precision), Some(&entry()), markup(60)), "0.002200");
         // 0.001375 × 0.1 = 0.0001375 is a tie and goes to the even neighbour.
-        assert_eq!(
-            charge(&call(PowerLevel::Eco), Some(&entry()), markup(0)),
-            "0.000138"
-        );
+        assert_eq!(charge(&call(PowerLevel::Eco), Some(&entry()), markup(0)), "0.000138");
     }
 
     #[test]
     fn a_long_prompt_is_charged_at_the_price_of_long_prompts() {
-        let call = |tokens| {
-            usage(
-                Some("gpt-4o"),
-                &[("llm_tokens_input", tokens)],
-                PowerLevel::Precision,
-            )
-        };
-        assert_eq!(
-            charge(&call(200_000), Some(&entry()), markup(0)),
-            "0.500000"
-        );
-        assert_eq!(
-            charge(&call(200_001), Some(&entry()), markup(0)),
-            "1.000005"
-        );
+        let call =
+            |tokens| usage(Some("gpt-4o"), &[("llm_tokens_input", tokens)], PowerLevel::Precision);
+        assert_eq!(charge(&call(200_000), Some(&entry()), markup(0)), "0.500000");
+        assert_eq!(charge(&call(200_001), Some(&entry()), markup(0)), "1.000005");
     }
 
     #[test]
     fn with_an_own_key_a_call_costs_the_fee_and_never_less_than_the_minimum() {
-        let fee = CallPricing::OwnKeyFee {
-            percent: 10,
-            minimum: Credits::from_whole(1).expect("fits"),
-        };
-        let call = |tokens| {
-            usage(
-                Some("gpt-4o"),
-                &[("llm_tokens_output", tokens)],
-                PowerLevel::Eco,
-            )
-        };
+        let fee =
+            CallPricing::OwnKeyFee { percent: 10, minimum: Credits::from_whole(1).expect("fits") };
+        let call =
+            |tokens| usage(Some("gpt-4o"), &[("llm_tokens_output", tokens)], PowerLevel::Eco);
         assert_eq!(charge(&call(10), Some(&entry()), fee), "0.001000");
         assert_eq!(charge(&call(10_000), Some(&entry()), fee), "0.010000");
     }
 
     #[test]
     fn a_model_on_no_list_is_charged_by_its_provider_and_an_unknown_one_is_not_free() {
-        let call = |model| {
-            usage(
-                Some(model),
-                &[("llm_tokens_input", 1_000)],
-                PowerLevel::Precision,
-            )
-        };
-        assert_eq!(
-            charge(&call("together/some-model"), None, markup(0)),
-            "0.002000"
-        );
+        let call =
+            |model| usage(Some(model), &[("llm_tokens_input", 1_000)], PowerLevel::Precision);
+        assert_eq!(charge(&call("together/some-model"), None, markup(0)), "0.002000");
         assert_eq!(charge(&call("some-model"), None, markup(0)), "0.010000");
         assert_eq!(charge(&call("local/llama"), None, markup(0)), "0.000000");
     }
@@ -330,32 +246,15 @@ mod tests {
     #[test]
     fn what_has_no_price_is_never_free() {
         let rates = standard::rates().expect("rates");
-        let prices = Prices {
-            model: None,
-            rates: &rates,
-            pricing: markup(0),
-        };
+        let prices = Prices { model: None, rates: &rates, pricing: markup(0) };
         let unheard = usage(None, &[("unheard_of", 1)], PowerLevel::Precision);
-        assert!(matches!(
-            rate(&unheard, prices),
-            Err(Unpriceable::NoRate(_))
-        ));
+        assert!(matches!(rate(&unheard, prices), Err(Unpriceable::NoRate(_))));
         let nameless = usage(None, &[("llm_tokens_input", 1)], PowerLevel::Precision);
         assert_eq!(rate(&nameless, prices), Err(Unpriceable::NoModel));
         let mut image = entry();
         image.tokens.clear();
-        let call = usage(
-            Some("gpt-4o"),
-            &[("llm_tokens_input", 1)],
-            PowerLevel::Precision,
-        );
-        let prices = Prices {
-            model: Some(&image),
-            ..prices
-        };
-        assert!(matches!(
-            rate(&call, prices),
-            Err(Unpriceable::NotByToken(_))
-        ));
+        let call = usage(Some("gpt-4o"), &[("llm_tokens_input", 1)], PowerLevel::Precision);
+        let prices = Prices { model: Some(&image), ..prices };
+        assert!(matches!(rate(&call, prices), Err(Unpriceable::NotByToken(_))));
     }
 }

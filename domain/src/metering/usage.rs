@@ -87,10 +87,7 @@ impl UsageRecorded {
         if self.quantities.is_empty() {
             return Err(Refusal::Empty);
         }
-        let beyond = self
-            .quantities
-            .iter()
-            .find(|(_, quantity)| **quantity > QUANTITY_MAX);
+        let beyond = self.quantities.iter().find(|(_, quantity)| **quantity > QUANTITY_MAX);
         match beyond {
             Some((meter, quantity)) => Err(Refusal::TooMuch {
                 meter: meter.clone(),

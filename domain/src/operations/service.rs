@@ -31,13 +31,8 @@ pub enum Verb {
 
 impl Verb {
     /// Every one of them.
-    pub const ALL: &'static [Self] = &[
-        Self::Start,
-        Self::Stop,
-        Self::Restart,
-        Self::Pause,
-        Self::Unpause,
-    ];
+    pub const ALL: &'static [Self] =
+        &[Self::Start, Self::Stop, Self::Restart, Self::Pause, Self::Unpause];
 
     /// As it is written.
     #[must_use]
@@ -343,25 +338,15 @@ impl Service {
         if !registered.verbs.contains(&verb) {
             let allowed: Vec<&str> = registered.verbs.iter().map(|verb| verb.as_str()).collect();
             let allowed = allowed.join(", ");
-            return Err(Refusal::VerbNotAllowed {
-                verb: verb.as_str(),
-                allowed,
-            });
+            return Err(Refusal::VerbNotAllowed { verb: verb.as_str(), allowed });
         }
         match &self.running {
             Some(same) if same.action_id == action_id => Ok(vec![]),
-            Some(other) => Err(Refusal::Busy {
-                verb: other.verb.as_str(),
-            }),
+            Some(other) => Err(Refusal::Busy { verb: other.verb.as_str() }),
             None => {
                 let service_id = registered.service_id;
-                let requested = ServiceActionRequested {
-                    service_id,
-                    action_id,
-                    verb,
-                    reason,
-                    deadline,
-                };
+                let requested =
+                    ServiceActionRequested { service_id, action_id, verb, reason, deadline };
                 Ok(vec![requested.into()])
             }
         }
@@ -385,25 +370,15 @@ impl Service {
         }
         self.running(action_id)?;
         Ok(vec![match outcome {
-            Outcome::Succeeded { after } => ServiceActionSucceeded {
-                service_id,
-                action_id,
-                after,
+            Outcome::Succeeded { after } => {
+                ServiceActionSucceeded { service_id, action_id, after }.into()
             }
-            .into(),
-            Outcome::Failed { reason, after } => ServiceActionFailed {
-                service_id,
-                action_id,
-                reason,
-                after,
+            Outcome::Failed { reason, after } => {
+                ServiceActionFailed { service_id, action_id, reason, after }.into()
             }
-            .into(),
-            Outcome::TimedOut { after } => ServiceActionTimedOut {
-                service_id,
-                action_id,
-                after,
+            Outcome::TimedOut { after } => {
+                ServiceActionTimedOut { service_id, action_id, after }.into()
             }
-            .into(),
         }])
     }
 }
@@ -425,24 +400,14 @@ impl Aggregate for Service {
             Command::Deregister { reason } => {
                 let service_id = self.registered()?.service_id;
                 match &self.running {
-                    Some(running) => Err(Refusal::Busy {
-                        verb: running.verb.as_str(),
-                    }),
+                    Some(running) => Err(Refusal::Busy { verb: running.verb.as_str() }),
                     None => Ok(vec![ServiceDeregistered { service_id, reason }.into()]),
                 }
             }
-            Command::Request {
-                action_id,
-                verb,
-                reason,
-                deadline,
-            } => self.request(action_id, verb, reason, deadline),
-            Command::Dispatch {
-                action_id,
-                worker,
-                lease_until,
-                before,
-            } => {
+            Command::Request { action_id, verb, reason, deadline } => {
+                self.request(action_id, verb, reason, deadline)
+            }
+            Command::Dispatch { action_id, worker, lease_until, before } => {
                 let service_id = self.registered()?.service_id;
                 match &self.running(action_id)?.dispatched {
                     Some(_) => Err(Refusal::Dispatched),
@@ -518,12 +483,7 @@ mod tests {
     }
 
     fn request(number: u128, verb: Verb) -> Command {
-        Command::Request {
-            action_id: action(number),
-            verb,
-            reason: None,
-            deadline: later(),
-        }
+        Command::Request { action_id: action(number), verb, reason: None, deadline: later() }
     }
 
     fn dispatch(worker: &str) -> Command {
@@ -534,57 +494,35 @@ mod tests {
             exit_code: None,
         };
         let worker = worker.to_owned();
-        Command::Dispatch {
-            action_id: action(1),
-            worker,
-            lease_until: later(),
-            before,
-        }
+        Command::Dispatch { action_id: action(1), worker, lease_until: later(), before }
     }
 
     #[test]
     fn an_unregistered_service_is_no_target() {
-        given::<Service>(&[])
-            .when(request(1, Verb::Start))
-            .refused(&Refusal::NotRegistered);
+        given::<Service>(&[]).when(request(1, Verb::Start)).refused(&Refusal::NotRegistered);
     }
 
     #[test]
     fn a_verb_that_the_service_does_not_allow_is_refused() {
         given::<Service>(&[registered()])
             .when(request(1, Verb::Stop))
-            .refused(&Refusal::VerbNotAllowed {
-                verb: "stop",
-                allowed: "start, restart".into(),
-            });
+            .refused(&Refusal::VerbNotAllowed { verb: "stop", allowed: "start, restart".into() });
     }
 
     #[test]
     fn one_action_runs_at_a_time_and_is_taken_on_once() {
         let mut history = vec![registered()];
-        history.extend(
-            given::<Service>(&history)
-                .when(request(1, Verb::Restart))
-                .accepted(),
-        );
-        given::<Service>(&history)
-            .when(request(1, Verb::Restart))
-            .happened(&[]);
+        history.extend(given::<Service>(&history).when(request(1, Verb::Restart)).accepted());
+        given::<Service>(&history).when(request(1, Verb::Restart)).happened(&[]);
         given::<Service>(&history)
             .when(request(2, Verb::Start))
             .refused(&Refusal::Busy { verb: "restart" });
         history.extend(given::<Service>(&history).when(dispatch("a")).accepted());
-        given::<Service>(&history)
-            .when(dispatch("b"))
-            .refused(&Refusal::Dispatched);
-        let end = Command::Finish {
-            action_id: action(1),
-            outcome: Outcome::TimedOut { after: None },
-        };
+        given::<Service>(&history).when(dispatch("b")).refused(&Refusal::Dispatched);
+        let end =
+            Command::Finish { action_id: action(1), outcome: Outcome::TimedOut { after: None } };
         history.extend(given::<Service>(&history).when(end.clone()).accepted());
         given::<Service>(&history).when(end).happened(&[]);
-        given::<Service>(&history)
-            .when(request(2, Verb::Start))
-            .accepted();
+        given::<Service>(&history).when(request(2, Verb::Start)).accepted();
     }
 }

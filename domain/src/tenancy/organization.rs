@@ -275,10 +275,7 @@ pub struct Organization {
 
 impl Organization {
     fn owners(&self) -> usize {
-        self.members
-            .values()
-            .filter(|role| **role == OrganizationRole::Owner)
-            .count()
+        self.members.values().filter(|role| **role == OrganizationRole::Owner).count()
     }
 
     fn add(
@@ -292,14 +289,7 @@ impl Organization {
             Some(same) if *same == role => Ok(vec![]),
             Some(other) => Err(Refusal::Member(other.as_str())),
             None if role == OrganizationRole::Owner && !by_owner => Err(Refusal::OwnersOnly),
-            None => Ok(vec![
-                MemberAdded {
-                    organization_id,
-                    user_id,
-                    role,
-                }
-                .into(),
-            ]),
+            None => Ok(vec![MemberAdded { organization_id, user_id, role }.into()]),
         }
     }
 
@@ -321,14 +311,7 @@ impl Organization {
         if current == OrganizationRole::Owner && self.owners() == 1 {
             return Err(Refusal::LastOwner);
         }
-        Ok(vec![
-            MemberRoleChanged {
-                organization_id,
-                user_id,
-                role,
-            }
-            .into(),
-        ])
+        Ok(vec![MemberRoleChanged { organization_id, user_id, role }.into()])
     }
 
     fn remove(
@@ -341,13 +324,7 @@ impl Organization {
             None => Ok(vec![]),
             Some(OrganizationRole::Owner) if !by_owner => Err(Refusal::OwnersOnly),
             Some(OrganizationRole::Owner) if self.owners() == 1 => Err(Refusal::LastOwner),
-            Some(_) => Ok(vec![
-                MemberRemoved {
-                    organization_id,
-                    user_id,
-                }
-                .into(),
-            ]),
+            Some(_) => Ok(vec![MemberRemoved { organization_id, user_id }.into()]),
         }
     }
 
@@ -361,15 +338,7 @@ impl Organization {
         if self.tier.as_ref() == Some(&(tier.clone(), tier_version)) {
             return vec![];
         }
-        vec![
-            OrganizationTierChanged {
-                organization_id,
-                tier,
-                tier_version,
-                reason,
-            }
-            .into(),
-        ]
+        vec![OrganizationTierChanged { organization_id, tier, tier_version, reason }.into()]
     }
 }
 
@@ -397,48 +366,30 @@ impl Aggregate for Organization {
         let suspended = self.status == Status::Suspended;
         match command {
             Command::Create(_) => Err(Refusal::Exists),
-            Command::Rename { name } => Ok(vec![
-                OrganizationRenamed {
-                    organization_id,
-                    name,
-                }
-                .into(),
-            ]),
-            Command::ChangeTier {
-                tier,
-                tier_version,
-                reason,
-            } => Ok(self.change_tier(organization_id, tier, tier_version, reason)),
-            Command::AddMember {
-                user_id,
-                role,
-                by_owner,
-            } => self.add(organization_id, user_id, role, by_owner),
-            Command::ChangeMemberRole {
-                user_id,
-                role,
-                by_owner,
-            } => self.change(organization_id, user_id, role, by_owner),
+            Command::Rename { name } => {
+                Ok(vec![OrganizationRenamed { organization_id, name }.into()])
+            }
+            Command::ChangeTier { tier, tier_version, reason } => {
+                Ok(self.change_tier(organization_id, tier, tier_version, reason))
+            }
+            Command::AddMember { user_id, role, by_owner } => {
+                self.add(organization_id, user_id, role, by_owner)
+            }
+            Command::ChangeMemberRole { user_id, role, by_owner } => {
+                self.change(organization_id, user_id, role, by_owner)
+            }
             Command::RemoveMember { user_id, by_owner } => {
                 self.remove(organization_id, user_id, by_owner)
             }
             Command::Suspend { .. } if suspended => Ok(vec![]),
-            Command::Suspend { reason } => Ok(vec![
-                OrganizationSuspended {
-                    organization_id,
-                    reason,
-                }
-                .into(),
-            ]),
+            Command::Suspend { reason } => {
+                Ok(vec![OrganizationSuspended { organization_id, reason }.into()])
+            }
             Command::Reactivate if !suspended => Ok(vec![]),
             Command::Reactivate => Ok(vec![OrganizationReactivated { organization_id }.into()]),
-            Command::Close { reason } => Ok(vec![
-                OrganizationClosed {
-                    organization_id,
-                    reason,
-                }
-                .into(),
-            ]),
+            Command::Close { reason } => {
+                Ok(vec![OrganizationClosed { organization_id, reason }.into()])
+            }
         }
     }
 
@@ -494,10 +445,7 @@ mod tests {
     #[test]
     fn the_last_owner_can_neither_leave_nor_step_down() {
         given::<Organization>(&[created()])
-            .when(Command::RemoveMember {
-                user_id: user(1),
-                by_owner: true,
-            })
+            .when(Command::RemoveMember { user_id: user(1), by_owner: true })
             .refused(&Refusal::LastOwner);
         given::<Organization>(&[created()])
             .when(Command::ChangeMemberRole {

@@ -43,15 +43,9 @@ impl Amount {
     /// The most digits after the decimal point.
     pub const SCALE_MAX: u8 = 36;
     /// Nothing.
-    pub const ZERO: Self = Self {
-        mantissa: 0,
-        scale: 0,
-    };
+    pub const ZERO: Self = Self { mantissa: 0, scale: 0 };
     /// One.
-    pub const ONE: Self = Self {
-        mantissa: 1,
-        scale: 0,
-    };
+    pub const ONE: Self = Self { mantissa: 1, scale: 0 };
 
     /// `mantissa × 10^-scale`.
     ///
@@ -72,10 +66,7 @@ impl Amount {
     /// A whole number.
     #[must_use]
     pub const fn integer(value: i64) -> Self {
-        Self {
-            mantissa: value as i128,
-            scale: 0,
-        }
+        Self { mantissa: value as i128, scale: 0 }
     }
 
     /// A percentage as a factor: 60 is 0.6.
@@ -114,10 +105,7 @@ impl Amount {
     /// # Errors
     /// [`AmountError::OutOfRange`] when the product does not fit.
     pub fn multiply(self, other: Self) -> Result<Self, AmountError> {
-        let mantissa = self
-            .mantissa
-            .checked_mul(other.mantissa)
-            .ok_or(AmountError::OutOfRange)?;
+        let mantissa = self.mantissa.checked_mul(other.mantissa).ok_or(AmountError::OutOfRange)?;
         Self::new(mantissa, u32::from(self.scale) + u32::from(other.scale))
     }
 
@@ -126,10 +114,8 @@ impl Amount {
     /// # Errors
     /// [`AmountError::OutOfRange`] when the product does not fit.
     pub fn times(self, quantity: u64) -> Result<Self, AmountError> {
-        let mantissa = self
-            .mantissa
-            .checked_mul(i128::from(quantity))
-            .ok_or(AmountError::OutOfRange)?;
+        let mantissa =
+            self.mantissa.checked_mul(i128::from(quantity)).ok_or(AmountError::OutOfRange)?;
         Self::new(mantissa, u32::from(self.scale))
     }
 
@@ -159,9 +145,7 @@ impl Amount {
 
     fn mantissa_at(self, scale: u8) -> Result<i128, AmountError> {
         let factor = power_of_ten(u32::from(scale.saturating_sub(self.scale)))?;
-        self.mantissa
-            .checked_mul(factor)
-            .ok_or(AmountError::OutOfRange)
+        self.mantissa.checked_mul(factor).ok_or(AmountError::OutOfRange)
     }
 }
 
@@ -180,10 +164,7 @@ impl Ord for Amount {
         // Whole parts first: bringing both to one scale could overflow for far-apart numbers.
         let split = |amount: &Self| {
             let divisor = 10_i128.pow(u32::from(amount.scale));
-            (
-                amount.mantissa.div_euclid(divisor),
-                amount.mantissa.rem_euclid(divisor),
-            )
+            (amount.mantissa.div_euclid(divisor), amount.mantissa.rem_euclid(divisor))
         };
         let ((left, left_rest), (right, right_rest)) = (split(self), split(other));
         let scale = self.scale.max(other.scale);
@@ -198,9 +179,8 @@ impl FromStr for Amount {
     type Err = AmountError;
 
     fn from_str(text: &str) -> Result<Self, AmountError> {
-        parse(text).ok_or_else(|| AmountError::NotANumber {
-            text: text.chars().take(40).collect(),
-        })?
+        parse(text)
+            .ok_or_else(|| AmountError::NotANumber { text: text.chars().take(40).collect() })?
     }
 }
 
@@ -229,11 +209,7 @@ fn parse(text: &str) -> Option<Result<Amount, AmountError>> {
 fn parse_exponent(text: &str) -> Option<i32> {
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    if plain && digits.len() <= 4 {
-        text.parse().ok()
-    } else {
-        None
-    }
+    if plain && digits.len() <= 4 { text.parse().ok() } else { None }
 }
 
 fn assemble(
@@ -262,12 +238,7 @@ fn assemble(
         Err(_) => {
             let up = u32::try_from(-scale).map_err(|_| AmountError::OutOfRange)?;
             let factor = power_of_ten(up)?;
-            Amount::new(
-                mantissa
-                    .checked_mul(factor)
-                    .ok_or(AmountError::OutOfRange)?,
-                0,
-            )
+            Amount::new(mantissa.checked_mul(factor).ok_or(AmountError::OutOfRange)?, 0)
         }
     }
 }
@@ -318,46 +289,28 @@ mod tests {
     #[test]
     fn an_exponent_is_read_as_the_exact_decimal_it_stands_for() {
         assert_eq!(amount("1.25e-06").to_string(), "0.00000125");
-        assert_eq!(
-            amount("1.5000020000000002e-05").to_string(),
-            "0.000015000020000000002"
-        );
+        assert_eq!(amount("1.5000020000000002e-05").to_string(), "0.000015000020000000002");
         assert_eq!(amount("2E3").to_string(), "2000");
         assert_eq!(amount("0.0"), Amount::ZERO);
     }
 
     #[test]
     fn what_is_no_decimal_number_is_refused() {
-        for text in [
-            "", "-", ".", "1.", ".5", "1e", "1e+", "0x10", "1,5", "NaN", "inf", " 1", "1_0",
-        ] {
-            assert!(
-                text.parse::<Amount>().is_err(),
-                "{text:?} was taken for a number"
-            );
+        for text in
+            ["", "-", ".", "1.", ".5", "1e", "1e+", "0x10", "1,5", "NaN", "inf", " 1", "1_0"]
+        {
+            assert!(text.parse::<Amount>().is_err(), "{text:?} was taken for a number");
         }
         assert_eq!("1e999".parse::<Amount>(), Err(AmountError::OutOfRange));
-        assert_eq!(
-            "9".repeat(40).parse::<Amount>(),
-            Err(AmountError::OutOfRange)
-        );
+        assert_eq!("9".repeat(40).parse::<Amount>(), Err(AmountError::OutOfRange));
     }
 
     #[test]
     fn a_tie_is_rounded_to_the_even_neighbour() {
-        for (text, rounded) in [
-            ("0.5", 0),
-            ("1.5", 2),
-            ("2.5", 2),
-            ("-0.5", 0),
-            ("-1.5", -2),
-            ("2.51", 3),
-        ] {
-            assert_eq!(
-                amount(text).round(0, Rounding::HalfEven),
-                Ok(rounded),
-                "{text}"
-            );
+        for (text, rounded) in
+            [("0.5", 0), ("1.5", 2), ("2.5", 2), ("-0.5", 0), ("-1.5", -2), ("2.51", 3)]
+        {
+            assert_eq!(amount(text).round(0, Rounding::HalfEven), Ok(rounded), "{text}");
         }
         assert_eq!(amount("0.0000001").round(6, Rounding::AwayFromZero), Ok(1));
     }

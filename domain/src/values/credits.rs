@@ -106,9 +106,7 @@ macro_rules! millionths {
 
             fn from_str(text: &str) -> Result<Self, String> {
                 let amount: Amount = text.parse().map_err(|error| format!("{error}"))?;
-                let micro = amount
-                    .round(6, Rounding::HalfEven)
-                    .map_err(|e| e.to_string())?;
+                let micro = amount.round(6, Rounding::HalfEven).map_err(|e| e.to_string())?;
                 if Amount::new(micro, 6) != Ok(amount) {
                     return Err(format!("{text:?} has more than 6 digits after the point"));
                 }
@@ -182,10 +180,7 @@ mod tests {
     #[test]
     fn a_json_number_is_no_credits() {
         assert!(serde_json::from_str::<Credits>("1.5").is_err());
-        assert_eq!(
-            serde_json::from_str::<Credits>("\"1.5\"").ok(),
-            "1.5".parse().ok()
-        );
+        assert_eq!(serde_json::from_str::<Credits>("\"1.5\"").ok(), "1.5".parse().ok());
     }
 
     proptest! {

@@ -37,9 +37,7 @@ fn decode(text: &str) -> Option<Uuid> {
     }
     let mut bits: u128 = 0;
     for (place, byte) in text.bytes().enumerate() {
-        let value = ALPHABET
-            .iter()
-            .position(|letter| *letter == byte.to_ascii_lowercase())?;
+        let value = ALPHABET.iter().position(|letter| *letter == byte.to_ascii_lowercase())?;
         if place == 0 && value > 7 {
             return None;
         }

@@ -115,9 +115,7 @@ impl FromStr for Currency {
             .iter()
             .find(|(code, _)| *code == text)
             .map(|(code, exponent)| Self(code, *exponent))
-            .ok_or_else(|| MoneyError::UnknownCurrency {
-                code: text.chars().take(20).collect(),
-            })
+            .ok_or_else(|| MoneyError::UnknownCurrency { code: text.chars().take(20).collect() })
     }
 }
 
@@ -152,9 +150,7 @@ impl Money {
             digits: currency.1,
         };
         let amount: Amount = text.parse().map_err(|_| refuse())?;
-        let minor = amount
-            .round(currency.1, Rounding::HalfEven)
-            .map_err(|_| refuse())?;
+        let minor = amount.round(currency.1, Rounding::HalfEven).map_err(|_| refuse())?;
         if Amount::new(minor, u32::from(currency.1)) != Ok(amount) {
             return Err(refuse());
         }
@@ -179,19 +175,10 @@ impl Money {
     /// [`MoneyError::Mixed`] for two currencies, [`MoneyError::TooLarge`] when it does not fit.
     pub fn plus(self, other: Self) -> Result<Self, MoneyError> {
         if self.currency != other.currency {
-            return Err(MoneyError::Mixed {
-                left: self.currency.0,
-                right: other.currency.0,
-            });
+            return Err(MoneyError::Mixed { left: self.currency.0, right: other.currency.0 });
         }
-        let minor = self
-            .minor
-            .checked_add(other.minor)
-            .ok_or(MoneyError::TooLarge)?;
-        Ok(Self {
-            minor,
-            currency: self.currency,
-        })
+        let minor = self.minor.checked_add(other.minor).ok_or(MoneyError::TooLarge)?;
+        Ok(Self { minor, currency: self.currency })
     }
 
     /// The number without the currency: `49.00`.
@@ -222,11 +209,8 @@ struct Written {
 
 impl Serialize for Money {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Written {
-            amount: self.amount(),
-            currency: self.currency.0.to_owned(),
-        }
-        .serialize(serializer)
+        Written { amount: self.amount(), currency: self.currency.0.to_owned() }
+            .serialize(serializer)
     }
 }
 
@@ -245,18 +229,13 @@ mod tests {
     #[test]
     fn money_is_never_finer_than_its_minor_unit() {
         assert_eq!(
-            Money::parse("49", Currency::USD)
-                .map(|m| m.to_string())
-                .as_deref(),
+            Money::parse("49", Currency::USD).map(|m| m.to_string()).as_deref(),
             Ok("49.00 USD")
         );
         assert!(Money::parse("0.001", Currency::USD).is_err());
         let yen: Currency = "JPY".parse().expect("known");
         assert!(Money::parse("1.5", yen).is_err());
-        assert_eq!(
-            Money::new(5, "KWD".parse().expect("known")).amount(),
-            "0.005"
-        );
+        assert_eq!(Money::new(5, "KWD".parse().expect("known")).amount(), "0.005");
     }
 
     #[test]

@@ -40,9 +40,7 @@ impl FromStr for Code {
         if begins && text.len() <= 64 && text.bytes().all(allowed) {
             Ok(Self(text.into()))
         } else {
-            Err(CodeError {
-                text: text.chars().take(80).collect(),
-            })
+            Err(CodeError { text: text.chars().take(80).collect() })
         }
     }
 }
@@ -59,11 +57,7 @@ impl FromStr for ModelName {
     fn from_str(text: &str) -> Result<Self, TextError> {
         if text.is_empty() || text.len() > 200 || !text.bytes().all(|byte| byte.is_ascii_graphic())
         {
-            return Err(TextError {
-                what: "a model name",
-                least: 1,
-                most: 200,
-            });
+            return Err(TextError { what: "a model name", least: 1, most: 200 });
         }
         Ok(Self(text.into()))
     }
@@ -88,11 +82,7 @@ impl FromStr for Text {
     fn from_str(text: &str) -> Result<Self, TextError> {
         let count = text.chars().count();
         if count == 0 || count > 500 || text.chars().any(char::is_control) {
-            return Err(TextError {
-                what: "a text",
-                least: 1,
-                most: 500,
-            });
+            return Err(TextError { what: "a text", least: 1, most: 500 });
         }
         Ok(Self(text.into()))
     }
@@ -138,10 +128,7 @@ mod tests {
     fn a_code_is_short_and_plain() {
         assert!("llm_tokens_input".parse::<Code>().is_ok());
         for text in ["", "Pro", "1st", "a b", "a/b", &"a".repeat(65)] {
-            assert!(
-                text.parse::<Code>().is_err(),
-                "{text:?} was taken for a code"
-            );
+            assert!(text.parse::<Code>().is_err(), "{text:?} was taken for a code");
         }
     }
 

@@ -17,11 +17,7 @@ async fn one(script: Script, verb: Verb) -> (Outcome, u32, Arc<World>) {
     let world = World::new(script);
     let service = world.service(1, verb);
     world.request(service, verb);
-    assert!(
-        Process::new(&world, "a", None)
-            .lives_until_ended(&[service])
-            .await
-    );
+    assert!(Process::new(&world, "a", None).lives_until_ended(&[service]).await);
     let outcome = world.check_end(service, verb, &format!("{script:?} {verb:?}"));
     (outcome, world.container(service).performs, world)
 }
@@ -39,10 +35,7 @@ async fn every_verb_is_performed_once_and_succeeds_when_its_target_was_seen() {
         for lasts in [0, 1, 29] {
             let script = Script::Obeys(Duration::from_secs(lasts));
             let (outcome, performs, world) = one(script, verb).await;
-            assert!(
-                matches!(outcome, Outcome::Succeeded { .. }),
-                "{verb:?}: {outcome:?}"
-            );
+            assert!(matches!(outcome, Outcome::Succeeded { .. }), "{verb:?}: {outcome:?}");
             assert_eq!(performs, 1);
             assert!(world.seconds() >= lasts, "done before it was: {verb:?}");
         }
@@ -51,17 +44,10 @@ async fn every_verb_is_performed_once_and_succeeds_when_its_target_was_seen() {
 
 #[tokio::test(start_paused = true)]
 async fn what_the_engine_accepts_and_never_does_times_out() {
-    for script in [
-        Script::Ignores,
-        Script::Hangs,
-        Script::Obeys(Duration::from_secs(60)),
-    ] {
+    for script in [Script::Ignores, Script::Hangs, Script::Obeys(Duration::from_secs(60))] {
         for &verb in Verb::ALL {
             let (outcome, performs, world) = one(script, verb).await;
-            assert!(
-                matches!(outcome, Outcome::TimedOut { .. }),
-                "{script:?}: {outcome:?}"
-            );
+            assert!(matches!(outcome, Outcome::TimedOut { .. }), "{script:?}: {outcome:?}");
             assert_eq!(performs, 1);
             assert_eq!(world.seconds(), DEADLINE.as_secs());
         }
@@ -72,10 +58,7 @@ async fn what_the_engine_accepts_and_never_does_times_out() {
 async fn without_an_answer_the_observed_state_decides() {
     for &verb in Verb::ALL {
         let (outcome, performs, _) = one(Script::ObeysInSilence, verb).await;
-        assert!(
-            matches!(outcome, Outcome::Succeeded { .. }),
-            "{verb:?}: {outcome:?}"
-        );
+        assert!(matches!(outcome, Outcome::Succeeded { .. }), "{verb:?}: {outcome:?}");
         assert_eq!(performs, 1);
     }
 }
@@ -83,10 +66,7 @@ async fn without_an_answer_the_observed_state_decides() {
 #[tokio::test(start_paused = true)]
 async fn a_refusal_of_the_engine_is_a_failure_with_its_reason() {
     let (outcome, performs, world) = one(Script::Refuses, Verb::Restart).await;
-    assert!(
-        reason(&outcome).contains("it does not want to"),
-        "{outcome:?}"
-    );
+    assert!(reason(&outcome).contains("it does not want to"), "{outcome:?}");
     assert_eq!((performs, world.seconds()), (1, 0));
 }
 
@@ -117,20 +97,11 @@ async fn a_container_that_is_not_there_fails_the_action() {
     let service = world.service(1, Verb::Start);
     world.remove_container(service);
     world.request(service, Verb::Start);
-    assert!(
-        Process::new(&world, "a", None)
-            .lives_until_ended(&[service])
-            .await
-    );
+    assert!(Process::new(&world, "a", None).lives_until_ended(&[service]).await);
     let ends = world.ends(service);
-    assert!(
-        reason(&ends[0]).contains("no container of this name"),
-        "{ends:?}"
-    );
-    assert!(
-        matches!(&ends[0], Outcome::Failed { after: Some(after), .. }
-            if after.state == State::NotCreated)
-    );
+    assert!(reason(&ends[0]).contains("no container of this name"), "{ends:?}");
+    assert!(matches!(&ends[0], Outcome::Failed { after: Some(after), .. }
+            if after.state == State::NotCreated));
 }
 
 #[tokio::test(start_paused = true)]
@@ -139,11 +110,7 @@ async fn a_request_older_than_its_deadline_is_never_performed() {
     let service = world.service(1, Verb::Restart);
     world.request(service, Verb::Restart);
     tokio::time::advance(DEADLINE).await;
-    assert!(
-        Process::new(&world, "a", None)
-            .lives_until_ended(&[service])
-            .await
-    );
+    assert!(Process::new(&world, "a", None).lives_until_ended(&[service]).await);
     let outcome = world.check_end(service, Verb::Restart, "old");
     assert!(matches!(outcome, Outcome::TimedOut { .. }), "{outcome:?}");
     assert_eq!(world.container(service).performs, 0);
@@ -155,11 +122,7 @@ async fn a_worker_that_wakes_after_the_deadline_performs_nothing() {
     world.weather.lock().expect("the weather").dispatch_lasts = DEADLINE * 2;
     let service = world.service(1, Verb::Restart);
     world.request(service, Verb::Restart);
-    assert!(
-        Process::new(&world, "a", None)
-            .lives_until_ended(&[service])
-            .await
-    );
+    assert!(Process::new(&world, "a", None).lives_until_ended(&[service]).await);
     let outcome = world.check_end(service, Verb::Restart, "frozen");
     assert!(matches!(outcome, Outcome::TimedOut { .. }), "{outcome:?}");
     assert_eq!(world.container(service).performs, 0);
@@ -168,17 +131,11 @@ async fn a_worker_that_wakes_after_the_deadline_performs_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_lost_answer_of_the_log_is_no_leave_to_perform() {
     let world = World::new(AT_ONCE);
-    *world.weather.lock().expect("the weather") = Weather {
-        dispatch_answers_lost: 1,
-        ..Weather::default()
-    };
+    *world.weather.lock().expect("the weather") =
+        Weather { dispatch_answers_lost: 1, ..Weather::default() };
     let service = world.service(1, Verb::Restart);
     world.request(service, Verb::Restart);
-    assert!(
-        Process::new(&world, "a", None)
-            .lives_until_ended(&[service])
-            .await
-    );
+    assert!(Process::new(&world, "a", None).lives_until_ended(&[service]).await);
     let outcome = world.check_end(service, Verb::Restart, "lost");
     assert!(matches!(outcome, Outcome::TimedOut { .. }), "{outcome:?}");
     assert_eq!(world.container(service).performs, 0);
@@ -190,11 +147,7 @@ async fn an_end_is_handed_in_until_the_log_takes_it() {
     world.weather.lock().expect("the weather").ends_lost = 100;
     let service = world.service(1, Verb::Stop);
     world.request(service, Verb::Stop);
-    assert!(
-        Process::new(&world, "a", None)
-            .lives_until_ended(&[service])
-            .await
-    );
+    assert!(Process::new(&world, "a", None).lives_until_ended(&[service]).await);
     let outcome = world.check_end(service, Verb::Stop, "late");
     assert!(matches!(outcome, Outcome::Succeeded { .. }), "{outcome:?}");
     assert!(world.seconds() >= 100);
@@ -208,22 +161,10 @@ async fn an_action_of_another_worker_is_left_alone_until_its_lease_is_over() {
     let before = world.look("container-1");
     let lease_until = world.now() + DEADLINE * 2;
     let worker = "b".to_owned();
-    let taken = Command::Dispatch {
-        action_id,
-        worker,
-        lease_until,
-        before,
-    };
+    let taken = Command::Dispatch { action_id, worker, lease_until, before };
     world.decide(service, taken).expect("taken on");
-    assert!(
-        Process::new(&world, "a", None)
-            .lives_until_ended(&[service])
-            .await
-    );
-    assert!(
-        world.seconds() >= 60,
-        "taken from a worker whose lease was good"
-    );
+    assert!(Process::new(&world, "a", None).lives_until_ended(&[service]).await);
+    assert!(world.seconds() >= 60, "taken from a worker whose lease was good");
     let outcome = world.check_end(service, Verb::Restart, "lost");
     assert!(matches!(outcome, Outcome::TimedOut { .. }), "{outcome:?}");
     assert_eq!(world.container(service).performs, 0);
@@ -269,14 +210,7 @@ async fn many_workers_share_the_actions_and_perform_each_once() {
         world.check_end(service, Verb::Restart, "shared");
         assert_eq!(world.container(service).performs, 1);
         let taken = |event: &Event| matches!(event, Event::ServiceActionDispatched(_));
-        assert_eq!(
-            world
-                .history(service)
-                .iter()
-                .filter(|event| taken(event))
-                .count(),
-            1
-        );
+        assert_eq!(world.history(service).iter().filter(|event| taken(event)).count(), 1);
     }
 }
 
@@ -290,25 +224,15 @@ async fn die_at_every_step(script: Script, verb: Verb, names: [&str; 3]) -> (usi
             let service = world.service(1, verb);
             world.request(service, verb);
             let story = format!("{script:?} {verb:?} {names:?} died at {first} and {second}");
-            first_lived = Process::new(&world, names[0], Some(first))
-                .lives_until_ended(&[service])
-                .await;
+            first_lived =
+                Process::new(&world, names[0], Some(first)).lives_until_ended(&[service]).await;
             let second_lived = first_lived
-                || Process::new(&world, names[1], Some(second))
-                    .lives_until_ended(&[service])
-                    .await;
+                || Process::new(&world, names[1], Some(second)).lives_until_ended(&[service]).await;
             let last = Process::new(&world, names[2], None);
             assert!(last.lives_until_ended(&[service]).await, "{story}");
             world.check_end(service, verb, &story);
-            let patience = if names[0] == names[2] {
-                DEADLINE
-            } else {
-                DEADLINE * 2
-            };
-            assert!(
-                world.seconds() <= (patience + POLL).as_secs(),
-                "ended too late: {story}"
-            );
+            let patience = if names[0] == names[2] { DEADLINE } else { DEADLINE * 2 };
+            assert!(world.seconds() <= (patience + POLL).as_secs(), "ended too late: {story}");
             stories += 1;
             performed += usize::from(world.container(service).performs == 1);
             if second_lived {
@@ -331,10 +255,7 @@ async fn whatever_dies_at_any_step_an_action_is_performed_at_most_once_and_ends_
                 let (stories, performed) = die_at_every_step(script, verb, names).await;
                 // Deaths before, at and after the one performance were all among the stories.
                 assert!(stories > 20, "{stories} stories only");
-                assert!(
-                    performed > 0 && performed < stories,
-                    "{performed} of {stories}"
-                );
+                assert!(performed > 0 && performed < stories, "{performed} of {stories}");
             }
         }
     }

@@ -36,10 +36,7 @@ impl Process {
 
     pub(super) fn worker(self: &Arc<Self>) -> ServiceActionWorker<Self, Self> {
         let observe_every = POLL;
-        let settings = Settings {
-            observe_every,
-            ..Settings::new(self.name.clone())
-        };
+        let settings = Settings { observe_every, ..Settings::new(self.name.clone()) };
         ServiceActionWorker::new(self.clone(), self.clone(), settings)
     }
 
@@ -105,29 +102,16 @@ impl ActionDesk for Process {
     ) -> Result<Taken, DeskError> {
         self.step().await;
         let worker = worker.to_owned();
-        let command = Command::Dispatch {
-            action_id,
-            worker,
-            lease_until,
-            before,
-        };
+        let command = Command::Dispatch { action_id, worker, lease_until, before };
         let decided = self.world.decide(service_id, command);
         self.step().await;
         let weather = *self.world.weather.lock().expect("the weather");
         tokio::time::sleep(weather.dispatch_lasts).await;
         if weather.dispatch_answers_lost > 0 {
-            self.world
-                .weather
-                .lock()
-                .expect("the weather")
-                .dispatch_answers_lost -= 1;
+            self.world.weather.lock().expect("the weather").dispatch_answers_lost -= 1;
             return Err(DeskError::Unavailable("the answer was lost".into()));
         }
-        Ok(if decided.is_ok() {
-            Taken::Mine
-        } else {
-            Taken::NotMine
-        })
+        Ok(if decided.is_ok() { Taken::Mine } else { Taken::NotMine })
     }
 
     async fn finish(

@@ -99,12 +99,7 @@ impl World {
             Verb::Unpause => State::Paused,
             Verb::Stop | Verb::Restart | Verb::Pause => State::Healthy,
         };
-        let container = Container {
-            state,
-            starts: 1,
-            performs: 0,
-            becomes: None,
-        };
+        let container = Container { state, starts: 1, performs: 0, becomes: None };
         let mut containers = self.containers.lock().expect("containers");
         containers.insert(format!("container-{number}"), container);
         let registered = ServiceRegistered {
@@ -113,8 +108,7 @@ impl World {
             container: format!("container-{number}").parse().expect("a text"),
             verbs: Verb::ALL.iter().copied().collect(),
         };
-        self.decide(service_id, Command::Register(Box::new(registered)))
-            .expect("registered");
+        self.decide(service_id, Command::Register(Box::new(registered))).expect("registered");
         service_id
     }
 
@@ -122,12 +116,7 @@ impl World {
     pub(super) fn request(&self, service_id: ServiceId, verb: Verb) -> ServiceActionId {
         let action_id = ServiceActionId::new(service_id.uuid());
         let deadline = self.now() + DEADLINE;
-        let command = Command::Request {
-            action_id,
-            verb,
-            reason: None,
-            deadline,
-        };
+        let command = Command::Request { action_id, verb, reason: None, deadline };
         self.decide(service_id, command).expect("requested");
         action_id
     }
@@ -146,16 +135,10 @@ impl World {
 
     pub(super) fn open_actions(&self) -> Vec<OpenAction> {
         let services = self.services.lock().expect("services").clone();
-        let open = services
-            .into_iter()
-            .filter_map(|(service_id, (service, _))| {
-                let (container, running) = (service.registered?.container, service.running?);
-                Some(OpenAction {
-                    service_id,
-                    container,
-                    running,
-                })
-            });
+        let open = services.into_iter().filter_map(|(service_id, (service, _))| {
+            let (container, running) = (service.registered?.container, service.running?);
+            Some(OpenAction { service_id, container, running })
+        });
         open.collect()
     }
 
@@ -172,15 +155,11 @@ impl World {
 
     pub(super) fn container(&self, id: ServiceId) -> Container {
         let mut containers = self.containers();
-        containers
-            .get_mut(&format!("container-{}", id.uuid().as_u128()))
-            .expect("it")
-            .clone()
+        containers.get_mut(&format!("container-{}", id.uuid().as_u128())).expect("it").clone()
     }
 
     pub(super) fn remove_container(&self, id: ServiceId) {
-        self.containers()
-            .remove(&format!("container-{}", id.uuid().as_u128()));
+        self.containers().remove(&format!("container-{}", id.uuid().as_u128()));
     }
 
     /// The containers as they are by now.
@@ -217,9 +196,7 @@ impl World {
     pub(super) fn act(&self, name: &str, verb: Verb, script: Script) -> Result<(), EngineError> {
         let now = self.now();
         let mut containers = self.containers();
-        let container = containers
-            .get_mut(name)
-            .ok_or(EngineError::NoSuchContainer)?;
+        let container = containers.get_mut(name).ok_or(EngineError::NoSuchContainer)?;
         container.performs += 1;
         let starts = container.starts;
         let target = match verb {
@@ -248,10 +225,9 @@ impl World {
     pub(super) fn ends(&self, id: ServiceId) -> Vec<Outcome> {
         let end = |event: &Event| match event.clone() {
             Event::ServiceActionSucceeded(end) => Some(Outcome::Succeeded { after: end.after }),
-            Event::ServiceActionFailed(end) => Some(Outcome::Failed {
-                reason: end.reason,
-                after: end.after,
-            }),
+            Event::ServiceActionFailed(end) => {
+                Some(Outcome::Failed { reason: end.reason, after: end.after })
+            }
             Event::ServiceActionTimedOut(end) => Some(Outcome::TimedOut { after: end.after }),
             Event::ServiceRegistered(_)
             | Event::ServiceDeregistered(_)
@@ -276,18 +252,11 @@ impl World {
     /// What must hold of every action, whatever died: performed at most once, ended once, truly.
     pub(super) fn check_end(&self, id: ServiceId, verb: Verb, story: &str) -> Outcome {
         let container = self.container(id);
-        assert!(
-            container.performs <= 1,
-            "performed {} times: {story}",
-            container.performs
-        );
+        assert!(container.performs <= 1, "performed {} times: {story}", container.performs);
         let ends = self.ends(id);
         assert_eq!(ends.len(), 1, "{ends:?}: {story}");
         let now = self.look(&format!("container-{}", id.uuid().as_u128()));
-        let before = Observation {
-            started_at: DateTime::from_timestamp(1, 0),
-            ..now.clone()
-        };
+        let before = Observation { started_at: DateTime::from_timestamp(1, 0), ..now.clone() };
         let is_so = goal::judge(verb, &before, &now) == goal::Verdict::Reached;
         match &ends[0] {
             Outcome::Succeeded { after } => {
@@ -295,15 +264,9 @@ impl World {
                 assert_eq!(*after, now, "{story}");
             }
             Outcome::TimedOut { after } => {
-                assert!(
-                    !is_so,
-                    "is done and called timed out: {container:?}: {story}"
-                );
+                assert!(!is_so, "is done and called timed out: {container:?}: {story}");
                 assert_eq!(after.as_ref(), Some(&now), "{story}");
-                assert!(
-                    self.seconds() >= DEADLINE.as_secs(),
-                    "given up too early: {story}"
-                );
+                assert!(self.seconds() >= DEADLINE.as_secs(), "given up too early: {story}");
             }
             Outcome::Failed { .. } => assert!(!is_so, "is done and called failed: {story}"),
         }

@@ -1,0 +1,270 @@
+//! The executor: one way in for every command.
+//!
+//! Who asks and may they → load → decide → append → outcome. A lost race is decided again on what is
+//! there then, a bounded number of times; from the second attempt on, commands of this process that
+//! want the same stream queue for it one after another, because only one of them can win at a time.
+//! The append is what decides who won, so the queue saves work and nothing depends on it.
+
+use crate::access::Authority;
+use crate::caller::Caller;
+use crate::clock::Clock;
+use crate::command::{Command, Subject};
+use crate::denials::Denials;
+use crate::failure::{Failure, Refusal};
+use crate::loader::{Freshness, Loader};
+use crate::plan::{Plan, Planner};
+use crate::price_book::PriceBooks;
+use event_log::{Append, AppendError, CommandKey, EventLog, KeyRing, Position, StreamId};
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use uuid::Uuid;
+
+/// How often a lost race is run again before the caller is told to come back.
+const ATTEMPTS_MAX: u32 = 64;
+
+/// Something to be done, by somebody, once.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Chosen by whoever asks; the same for every repeat.
+    pub command_id: Uuid,
+    /// Who asks.
+    pub caller: Caller,
+    /// The version of the thing that the caller had seen, when that matters to them.
+    pub expected_version: Option<i64>,
+    /// What.
+    pub command: Command,
+}
+
+/// What the log said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// Which command.
+    pub command_id: Uuid,
+    /// Position of its last event, or the head when nothing had to happen.
+    pub position: Position,
+    /// Its events in order.
+    pub event_ids: Vec<Uuid>,
+    /// When the log took it.
+    pub recorded_at: domain::Instant,
+    /// Whether it had taken effect before this request.
+    pub was_replayed: bool,
+}
+
+/// A command that took effect, and what it made or changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What the log said.
+    pub receipt: Receipt,
+    /// What it is about.
+    pub subject: Subject,
+}
+
+/// Carries out commands. Clones share everything.
+#[derive(Clone)]
+pub struct Executor {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) log: EventLog,
+    pub(crate) keys: KeyRing,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) loader: Loader,
+    pub(crate) denials: Denials,
+    pub(crate) price_books: PriceBooks,
+    pub(crate) service_news: tokio::sync::Notify,
+    turns: Turns,
+}
+
+type Turn = Arc<tokio::sync::Mutex<()>>;
+
+/// Who is next for a stream that several commands of this process want.
+#[derive(Default)]
+struct Turns(Mutex<HashMap<StreamId, Weak<tokio::sync::Mutex<()>>>>);
+
+impl Turns {
+    async fn take(&self, stream: &StreamId) -> tokio::sync::OwnedMutexGuard<()> {
+        let turn = self.of(stream);
+        turn.lock_owned().await
+    }
+
+    fn of(&self, stream: &StreamId) -> Turn {
+        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(turn) = turns.get(stream).and_then(Weak::upgrade) {
+            return turn;
+        }
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        let turn = Turn::default();
+        turns.insert(stream.clone(), Arc::downgrade(&turn));
+        turn
+    }
+}
+
+impl Executor {
+    /// An executor on a log.
+    #[must_use]
+    pub fn new(log: EventLog, keys: KeyRing, clock: Arc<dyn Clock>) -> Self {
+        let inner = Inner {
+            loader: Loader::new(log.clone()),
+            denials: Denials::default(),
+            price_books: PriceBooks::default(),
+            service_news: tokio::sync::Notify::new(),
+            turns: Turns::default(),
+            log,
+            keys,
+            clock,
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The log it appends to.
+    #[must_use]
+    pub fn log(&self) -> &EventLog {
+        &self.inner.log
+    }
+
+    /// The keys that personal data is sealed with.
+    #[must_use]
+    pub fn keys(&self) -> &KeyRing {
+        &self.inner.keys
+    }
+
+    /// Its clock.
+    #[must_use]
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.inner.clock
+    }
+
+    /// Carries out a command once, however often it is asked with the same id.
+    ///
+    /// # Errors
+    /// [`Failure::Refused`] when the rules say no, [`Failure::Forbidden`] when the caller may not;
+    /// both are recorded. Everything else says what to do next.
+    pub async fn execute(&self, request: Request) -> Result<Outcome, Failure> {
+        let result = self.execute_quietly(&request).await;
+        if let Err(failure) = &result {
+            self.record_denial(&request, failure).await;
+        }
+        if matches!(request.command, Command::Operations(_)) && result.is_ok() {
+            self.inner.service_news.notify_waiters();
+        }
+        result
+    }
+
+    /// The same without recording a denial: for workers and flows, whose lost races are no news.
+    pub(crate) async fn execute_quietly(&self, request: &Request) -> Result<Outcome, Failure> {
+        Authority::new(self).permit(&request.caller, &request.command).await?;
+        let key = CommandKey { id: request.command_id, content_hash: content_hash(request)? };
+        let mut freshness = Freshness::Kept;
+        let mut turn = None;
+        for _ in 0..ATTEMPTS_MAX {
+            let plan = match Planner::new(self, request, freshness).plan().await {
+                Ok(plan) => plan,
+                // A repeat of what took effect may well be refused by what it led to.
+                Err(Failure::Refused(refusal)) => return self.repeat(request, key, refusal).await,
+                Err(failure) => return Err(failure),
+            };
+            match self.append(request, key, &plan).await {
+                Ok(outcome) => {
+                    if !outcome.receipt.was_replayed {
+                        plan.keep(&self.inner.loader);
+                    }
+                    return Ok(outcome);
+                }
+                Err(AppendError::Conflict { stream, .. }) => {
+                    freshness = Freshness::Now;
+                    if turn.is_none() {
+                        turn = Some(self.inner.turns.take(&stream).await);
+                    }
+                }
+                Err(AppendError::ConditionFailed { .. }) => freshness = Freshness::Now,
+                Err(AppendError::ClaimTaken { scope, .. }) => {
+                    let refusal = Refusal::Taken { what: crate::plan::claim_name(&scope) };
+                    return self.repeat(request, key, refusal).await;
+                }
+                Err(error) => return Err(of_append(error)),
+            }
+        }
+        Err(Failure::Busy)
+    }
+
+    async fn append(
+        &self,
+        request: &Request,
+        key: CommandKey,
+        plan: &Plan,
+    ) -> Result<Outcome, AppendError> {
+        let receipt = self.inner.log.append(plan.append(key)).await?;
+        Ok(outcome_of(request, receipt))
+    }
+
+    /// Answers a refused command with its receipt when it had taken effect before.
+    async fn repeat(
+        &self,
+        request: &Request,
+        key: CommandKey,
+        refusal: Refusal,
+    ) -> Result<Outcome, Failure> {
+        if self.inner.log.receipt(key.id).await?.is_none() {
+            return Err(refusal.into());
+        }
+        // Appending nothing under the same id compares the content and gives the receipt back.
+        let tenant = Uuid::nil();
+        let nothing =
+            Append { command: key, tenant, conditions: vec![], claims: vec![], events: vec![] };
+        let receipt = self.inner.log.append(nothing).await.map_err(of_append)?;
+        Ok(outcome_of(request, receipt))
+    }
+
+    async fn record_denial(&self, request: &Request, failure: &Failure) {
+        let recorded = self.inner.denials.record(self, request, failure).await;
+        if let Err(error) = recorded {
+            tracing::warn!(error = %error, "a denial could not be recorded");
+        }
+    }
+
+    /// Writes down what was denied repeatedly and is only counted so far. Called at shutdown and by
+    /// [`crate::flows`] once a minute.
+    pub async fn flush_denials(&self) {
+        self.inner.denials.flush(self).await;
+    }
+}
+
+fn outcome_of(request: &Request, receipt: event_log::Receipt) -> Outcome {
+    let receipt = Receipt {
+        command_id: receipt.command_id,
+        position: receipt.last_position,
+        event_ids: receipt.event_ids,
+        recorded_at: receipt.recorded_at,
+        was_replayed: receipt.was_replayed,
+    };
+    Outcome { receipt, subject: request.command.subject(request.command_id) }
+}
+
+pub(crate) fn of_append(error: AppendError) -> Failure {
+    match error {
+        AppendError::Conflict { expected, actual, .. } => {
+            Failure::VersionConflict { expected, actual }
+        }
+        AppendError::CommandReused { command_id } => Failure::CommandReused { command_id },
+        AppendError::TooLarge { .. } => Failure::TooLarge(error.to_string()),
+        AppendError::Busy | AppendError::ConditionFailed { .. } => Failure::Busy,
+        AppendError::ClaimTaken { ref scope, .. } => {
+            Refusal::Taken { what: crate::plan::claim_name(scope) }.into()
+        }
+        AppendError::Unavailable(_) => Failure::Unavailable(Box::new(error)),
+        AppendError::Refused(_) => Failure::Internal(Box::new(error)),
+    }
+}
+
+/// What tells a repeat from a reuse: who asks for what, without what differs between attempts.
+fn content_hash(request: &Request) -> Result<[u8; 32], Failure> {
+    let who = match (request.caller.user_id(), &request.caller.actor) {
+        (Some(user_id), _) => user_id.to_string(),
+        (None, actor) => actor.to_string(),
+    };
+    let content = serde_json::to_vec(&(who, &request.command))
+        .map_err(|error| Failure::Internal(Box::new(error)))?;
+    Ok(Sha256::digest(&content).into())
+}
