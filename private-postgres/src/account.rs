@@ -16,16 +16,8 @@ use crate::Error;
 const CANDIDATES: [&str; 3] = ["postgres", "_postgres", "nobody"];
 
 /// Environment that would change what a server or `initdb` does.
-const PG_ENVIRONMENT: [&str; 8] = [
-    "PGDATA",
-    "PGPORT",
-    "PGHOST",
-    "PGUSER",
-    "PGDATABASE",
-    "PGOPTIONS",
-    "PG_COLOR",
-    "PGTZ",
-];
+const PG_ENVIRONMENT: [&str; 8] =
+    ["PGDATA", "PGPORT", "PGHOST", "PGUSER", "PGDATABASE", "PGOPTIONS", "PG_COLOR", "PGTZ"];
 
 /// An account that may own a cluster and run a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,37 +33,26 @@ impl Account {
     /// The account for `cluster`: its owner where it exists, else the best this process can give.
     pub(crate) fn choose(cluster: &Path) -> Result<Self, Error> {
         let own_uid = rustix::process::geteuid().as_raw();
-        let owner = fs::metadata(cluster)
-            .ok()
-            .map(|found| (found.uid(), found.gid()));
+        let owner = fs::metadata(cluster).ok().map(|found| (found.uid(), found.gid()));
         if own_uid != 0 {
             return match owner {
-                Some((owner, _)) if owner != own_uid => Err(Error::ForeignFolder {
-                    folder: cluster.to_path_buf(),
-                    owner,
-                }),
+                Some((owner, _)) if owner != own_uid => {
+                    Err(Error::ForeignFolder { folder: cluster.to_path_buf(), owner })
+                }
                 _ => Ok(Self::own(own_uid)),
             };
         }
         match owner {
-            Some((uid, gid)) if uid != 0 => Ok(Self {
-                name: uid.to_string(),
-                uid,
-                gid,
-                changes: true,
-            }),
+            Some((uid, gid)) if uid != 0 => {
+                Ok(Self { name: uid.to_string(), uid, gid, changes: true })
+            }
             _ => Self::unprivileged(),
         }
     }
 
     fn own(uid: u32) -> Self {
         let gid = rustix::process::getegid().as_raw();
-        Self {
-            name: uid.to_string(),
-            uid,
-            gid,
-            changes: false,
-        }
+        Self { name: uid.to_string(), uid, gid, changes: false }
     }
 
     fn unprivileged() -> Result<Self, Error> {
@@ -93,10 +74,7 @@ impl Account {
         command.env("LC_ALL", "C").current_dir(working_folder);
         if self.changes {
             // The standard library clears the supplementary groups when root changes the uid.
-            command
-                .uid(self.uid)
-                .gid(self.gid)
-                .env("HOME", working_folder);
+            command.uid(self.uid).gid(self.gid).env("HOME", working_folder);
         }
         command
     }
@@ -143,12 +121,7 @@ fn parse(line: &str, name: &str) -> Option<Account> {
     }
     let uid = fields.nth(1)?.parse().ok()?;
     let gid = fields.next()?.parse().ok()?;
-    (uid != 0).then(|| Account {
-        name: name.to_owned(),
-        uid,
-        gid,
-        changes: true,
-    })
+    (uid != 0).then(|| Account { name: name.to_owned(), uid, gid, changes: true })
 }
 
 #[cfg(test)]

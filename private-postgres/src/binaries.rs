@@ -58,9 +58,7 @@ impl Binaries {
 }
 
 fn named_by_environment() -> Option<PathBuf> {
-    env::var_os("OPS_POSTGRES_BIN")
-        .filter(|value| !value.is_empty())
-        .map(PathBuf::from)
+    env::var_os("OPS_POSTGRES_BIN").filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 fn choose(folders: &[PathBuf], cluster: &Path, made_by: Option<u32>) -> Result<Binaries, Error> {
@@ -69,10 +67,7 @@ fn choose(folders: &[PathBuf], cluster: &Path, made_by: Option<u32>) -> Result<B
     for folder in folders {
         match inspect(folder) {
             Ok(major) if major >= VERSION_MIN => {
-                found.push(Binaries {
-                    folder: folder.clone(),
-                    major,
-                });
+                found.push(Binaries { folder: folder.clone(), major });
             }
             Ok(major) => looked_in.push(format!("{} is version {major}", folder.display())),
             Err(why) => looked_in.push(format!("{} {why}", folder.display())),
@@ -80,34 +75,21 @@ fn choose(folders: &[PathBuf], cluster: &Path, made_by: Option<u32>) -> Result<B
     }
     let wanted = |binaries: &&Binaries| made_by.is_none_or(|major| binaries.major == major);
     // The first of equals wins: what the caller's PATH names comes before what we guess.
-    let best = found
-        .iter()
-        .rev()
-        .filter(wanted)
-        .max_by_key(|binaries| binaries.major);
+    let best = found.iter().rev().filter(wanted).max_by_key(|binaries| binaries.major);
     match (best, made_by) {
         (Some(binaries), _) => Ok(binaries.clone()),
         (None, Some(made_by)) if !found.is_empty() => {
-            let versions: BTreeSet<String> = found
-                .iter()
-                .map(|binaries| binaries.major.to_string())
-                .collect();
+            let versions: BTreeSet<String> =
+                found.iter().map(|binaries| binaries.major.to_string()).collect();
             let found = versions.into_iter().collect::<Vec<_>>().join(", ");
-            Err(Error::OtherVersion {
-                folder: cluster.to_path_buf(),
-                made_by,
-                found,
-            })
+            Err(Error::OtherVersion { folder: cluster.to_path_buf(), made_by, found })
         }
         (None, _) => {
             let looked_in = match looked_in.is_empty() {
                 true => "PATH and the usual folders".to_owned(),
                 false => looked_in.join("; "),
             };
-            Err(Error::NoBinaries {
-                minimum: VERSION_MIN,
-                looked_in,
-            })
+            Err(Error::NoBinaries { minimum: VERSION_MIN, looked_in })
         }
     }
 }
@@ -136,22 +118,14 @@ fn major(said: &str) -> Option<u32> {
 
 /// Every folder worth a look that exists, once each, best first.
 fn folders() -> Vec<PathBuf> {
-    let mut folders: Vec<PathBuf> = env::var_os("PATH")
-        .map(|path| env::split_paths(&path).collect())
-        .unwrap_or_default();
+    let mut folders: Vec<PathBuf> =
+        env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default();
     for (parent, inside) in VERSIONED {
         let entries = fs::read_dir(parent).into_iter().flatten().flatten();
-        let mut versions: Vec<PathBuf> = entries
-            .map(|entry| entry.path())
-            .filter(|path| is_versioned(path))
-            .collect();
+        let mut versions: Vec<PathBuf> =
+            entries.map(|entry| entry.path()).filter(|path| is_versioned(path)).collect();
         versions.sort();
-        folders.extend(
-            versions
-                .into_iter()
-                .rev()
-                .map(|version| version.join(inside)),
-        );
+        folders.extend(versions.into_iter().rev().map(|version| version.join(inside)));
     }
     folders.extend(tools_folders());
     let mut seen = BTreeSet::new();
@@ -164,15 +138,9 @@ fn folders() -> Vec<PathBuf> {
 
 /// `15`, `pgsql-17`, `postgresql@16`, `postgresql`: not every folder beside them.
 fn is_versioned(path: &Path) -> bool {
-    let name = path
-        .file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or_default();
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let is_number = name.starts_with(|c: char| c.is_ascii_digit());
-    is_number
-        || ["postgresql", "pgsql"]
-            .iter()
-            .any(|prefix| name.starts_with(prefix))
+    is_number || ["postgresql", "pgsql"].iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// What `./ops setup` unpacks where there is no package: `.tools/postgres/bin`, in the working
@@ -181,9 +149,7 @@ fn tools_folders() -> Vec<PathBuf> {
     let program = env::current_exe().unwrap_or_default();
     let working_folder = env::current_dir().unwrap_or_default();
     let above = program.ancestors().chain([working_folder.as_path()]);
-    above
-        .map(|folder| folder.join(".tools/postgres/bin"))
-        .collect()
+    above.map(|folder| folder.join(".tools/postgres/bin")).collect()
 }
 
 #[cfg(test)]
@@ -198,11 +164,8 @@ mod tests {
         fs::create_dir_all(&folder).expect("a folder");
         for program in ["postgres", "initdb"] {
             let path = folder.join(program);
-            fs::write(
-                &path,
-                format!("#!/bin/sh\necho 'postgres (PostgreSQL) {version}'\n"),
-            )
-            .expect("a script");
+            fs::write(&path, format!("#!/bin/sh\necho 'postgres (PostgreSQL) {version}'\n"))
+                .expect("a script");
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("its mode");
         }
         folder
@@ -210,34 +173,21 @@ mod tests {
 
     #[test]
     fn versions_are_read_as_distributions_print_them() {
-        assert_eq!(
-            major("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n"),
-            Some(15)
-        );
+        assert_eq!(major("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n"), Some(15));
         assert_eq!(major("postgres (PostgreSQL) 18beta2\n"), Some(18));
         assert_eq!(major("something else"), None);
     }
 
     #[test]
     fn a_new_cluster_gets_the_newest_and_an_old_one_its_own_version() {
-        let folders = [
-            pretended("a", "15.3"),
-            pretended("b", "17.1"),
-            pretended("c", "16.0"),
-        ];
+        let folders = [pretended("a", "15.3"), pretended("b", "17.1"), pretended("c", "16.0")];
         let cluster = Path::new("cluster");
         let new = choose(&folders, cluster, None).expect("three to choose from");
         assert_eq!(new.major, 17);
         let old = choose(&folders, cluster, Some(15)).expect("its own version is there");
-        assert_eq!(
-            old.folder,
-            fs::canonicalize(&folders[0]).expect("it is there")
-        );
+        assert_eq!(old.folder, fs::canonicalize(&folders[0]).expect("it is there"));
         let error = choose(&folders, cluster, Some(18)).expect_err("nothing of version 18");
-        assert!(
-            error.to_string().contains("this machine has 15, 16, 17"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("this machine has 15, 16, 17"), "{error}");
     }
 
     #[test]

@@ -29,6 +29,8 @@ use crate::{DATABASE, Error, Options, SUPERUSER, home};
 const EARLIER_STOP_LIMIT: Duration = Duration::from_secs(60);
 /// How long its remains may take after that.
 const EARLIER_END_LIMIT: Duration = Duration::from_secs(30);
+/// A new cluster takes about 40 MB, and a server that ends in the middle says little of why.
+const FREE_BYTES_MIN: u64 = 64 * 1024 * 1024;
 /// A log longer than this is set aside at the next start.
 const LOG_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// How much of the log an error shows.
@@ -71,19 +73,12 @@ impl Cluster {
         let found = fs::metadata(&data).map_err(Error::io("reading the data folder", &data))?;
         if root && found.mode() & 0o011 != 0o011 {
             let permissions = Permissions::from_mode(found.mode() | 0o011);
-            fs::set_permissions(&data, permissions).map_err(Error::io(
-                "letting the server's account pass through",
-                &data,
-            ))?;
+            fs::set_permissions(&data, permissions)
+                .map_err(Error::io("letting the server's account pass through", &data))?;
         }
         let home = home::found(&data)?;
         let log_file = data.join("postgres.log");
-        Ok(Self {
-            folder: home.join("postgres"),
-            log_file,
-            data,
-            home,
-        })
+        Ok(Self { folder: home.join("postgres"), log_file, data, home })
     }
 
     /// Finds a place for a cluster that is still to be made.
@@ -99,14 +94,8 @@ impl Cluster {
             return Ok(None);
         }
         let text = fs::read_to_string(self.folder.join("PG_VERSION")).unwrap_or_default();
-        let version = text
-            .trim()
-            .split('.')
-            .next()
-            .and_then(|major| major.parse().ok());
-        let not_a_cluster = Error::NotACluster {
-            folder: self.folder.clone(),
-        };
+        let version = text.trim().split('.').next().and_then(|major| major.parse().ok());
+        let not_a_cluster = Error::NotACluster { folder: self.folder.clone() };
         version.map(Some).ok_or(not_a_cluster)
     }
 
@@ -118,6 +107,7 @@ impl Cluster {
         account: &Account,
         options: &Options,
     ) -> Result<(), Error> {
+        self.check_room()?;
         let new = self.home.join("postgres.new");
         if new.exists() {
             fs::remove_dir_all(&new)
@@ -141,10 +131,8 @@ impl Cluster {
             .map_err(Error::io("starting initdb", binaries.initdb()))?;
         self.check_made(&output)?;
         self.create_database(binaries, account, &new)?;
-        fs::rename(&new, &self.folder).map_err(Error::io(
-            "moving the new cluster to its place",
-            &self.folder,
-        ))?;
+        fs::rename(&new, &self.folder)
+            .map_err(Error::io("moving the new cluster to its place", &self.folder))?;
         File::open(&self.home)
             .and_then(|folder| folder.sync_all())
             .map_err(Error::io("flushing the data folder", &self.home))
@@ -177,10 +165,16 @@ impl Cluster {
         self.check_made(&output)?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         match said.contains("ERROR:") {
-            true => Err(Error::Init {
-                folder: self.folder.clone(),
-                log: last_lines(&said),
-            }),
+            true => Err(Error::Init { folder: self.folder.clone(), log: last_lines(&said) }),
+            false => Ok(()),
+        }
+    }
+
+    fn check_room(&self) -> Result<(), Error> {
+        let found = rustix::fs::statvfs(&self.home)
+            .map_err(|error| Error::io("measuring the disk", &self.home)(error.into()))?;
+        match found.f_bavail.saturating_mul(found.f_frsize) < FREE_BYTES_MIN {
+            true => Err(Error::DiskFull { folder: self.home.clone() }),
             false => Ok(()),
         }
     }
@@ -191,14 +185,9 @@ impl Cluster {
         }
         let log = String::from_utf8_lossy(&output.stderr).into_owned();
         if log.contains("No space left on device") {
-            return Err(Error::DiskFull {
-                folder: self.data.clone(),
-            });
+            return Err(Error::DiskFull { folder: self.data.clone() });
         }
-        Err(Error::Init {
-            folder: self.folder.clone(),
-            log: last_lines(&log),
-        })
+        Err(Error::Init { folder: self.folder.clone(), log: last_lines(&log) })
     }
 
     /// Ends whatever an owner that was killed left running, and removes what it left lying.
@@ -211,10 +200,7 @@ impl Cluster {
         if let Some(earlier) = &left
             && is_server_of(earlier.number, &self.folder)
         {
-            tracing::warn!(
-                process = earlier.number,
-                "stopping a server whose owner has died"
-            );
+            tracing::warn!(process = earlier.number, "stopping a server whose owner has died");
             self.end(earlier.number)?;
         }
         let Some(_) = server_processes(&self.folder) else {
@@ -248,15 +234,8 @@ impl Cluster {
 
     fn still_running(&self) -> Error {
         let numbers = server_processes(&self.folder).unwrap_or_default();
-        let processes = numbers
-            .iter()
-            .map(u32::to_string)
-            .collect::<Vec<_>>()
-            .join(", ");
-        Error::StillRunning {
-            folder: self.folder.clone(),
-            processes,
-        }
+        let processes = numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+        Error::StillRunning { folder: self.folder.clone(), processes }
     }
 
     /// What the running server says of itself; `None` without one.
@@ -309,10 +288,7 @@ impl Cluster {
 
 /// Makes a folder that only `account` (and root) can enter.
 pub(crate) fn private_folder(folder: &Path, account: &Account) -> Result<(), Error> {
-    DirBuilder::new()
-        .mode(0o700)
-        .create(folder)
-        .map_err(Error::io("making a folder", folder))?;
+    DirBuilder::new().mode(0o700).create(folder).map_err(Error::io("making a folder", folder))?;
     account.take(folder)
 }
 
@@ -331,10 +307,7 @@ fn parse_postmaster(text: &str) -> Option<Postmaster> {
     let lines: Vec<&str> = text.lines().collect();
     Some(Postmaster {
         number: lines.first()?.trim().parse().ok()?,
-        port: lines
-            .get(3)
-            .and_then(|port| port.trim().parse().ok())
-            .unwrap_or_default(),
+        port: lines.get(3).and_then(|port| port.trim().parse().ok()).unwrap_or_default(),
         socket_folder: PathBuf::from(lines.get(4).copied().unwrap_or_default()),
         is_ready: lines.get(7).is_some_and(|status| status.trim() == "ready"),
     })
@@ -348,17 +321,10 @@ mod tests {
     fn a_pid_file_tells_where_the_server_listens_and_whether_it_is_ready() {
         let ready = "4711\n/d/postgres\n1700000000\n5432\n/d/run\n\n  123 0\nready   \n";
         let found = parse_postmaster(ready).expect("a complete file");
-        assert_eq!(
-            (found.number, found.port, found.is_ready),
-            (4711, 5432, true)
-        );
+        assert_eq!((found.number, found.port, found.is_ready), (4711, 5432, true));
         assert_eq!(found.socket_folder, PathBuf::from("/d/run"));
         let starting = ready.replace("ready   ", "starting");
-        assert!(
-            !parse_postmaster(&starting)
-                .expect("a complete file")
-                .is_ready
-        );
+        assert!(!parse_postmaster(&starting).expect("a complete file").is_ready);
         assert_eq!(parse_postmaster(""), None);
     }
 

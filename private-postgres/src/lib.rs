@@ -76,30 +76,17 @@ impl Options {
     /// A durable server on a socket under `data_dir`.
     #[must_use]
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
-        Self {
-            data_dir: data_dir.into(),
-            bin_dir: None,
-            tcp: false,
-            settings: Vec::new(),
-        }
+        Self { data_dir: data_dir.into(), bin_dir: None, tcp: false, settings: Vec::new() }
     }
 
     /// A small server for a test. It keeps `fsync` on: a test that wants to trade durability for
     /// speed adds that setting itself, where its reader sees it.
     #[must_use]
     pub fn throwaway(data_dir: impl Into<PathBuf>) -> Self {
-        let small = [
-            ("shared_buffers", "32MB"),
-            ("max_wal_size", "256MB"),
-            ("min_wal_size", "64MB"),
-        ];
-        let settings = small
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .to_vec();
-        Self {
-            settings,
-            ..Self::new(data_dir)
-        }
+        let small =
+            [("shared_buffers", "32MB"), ("max_wal_size", "256MB"), ("min_wal_size", "64MB")];
+        let settings = small.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        Self { settings, ..Self::new(data_dir) }
     }
 
     /// Adds one setting of the server.
@@ -181,16 +168,12 @@ impl PrivatePostgres {
         match (found, in_use) {
             (Some(result), _) => result,
             (None, Some(error)) => Err(error),
-            (None, None) => Err(Error::NotACluster {
-                folder: cluster.folder,
-            }),
+            (None, None) => Err(Error::NotACluster { folder: cluster.folder }),
         }
     }
 
     fn of_other_owner(cluster: &Cluster) -> Option<Self> {
-        let running = cluster
-            .postmaster()
-            .filter(|postmaster| postmaster.is_ready)?;
+        let running = cluster.postmaster().filter(|postmaster| postmaster.is_ready)?;
         Some(Self {
             cluster: cluster.clone(),
             socket_folder: running.socket_folder,
@@ -222,13 +205,7 @@ impl PrivatePostgres {
             socket_folder: server.socket_folder.clone(),
             port: server.port,
             number: server.postmaster.id(),
-            owned: Some(Owned {
-                server,
-                binaries,
-                account,
-                options: options.clone(),
-                _lock: lock,
-            }),
+            owned: Some(Owned { server, binaries, account, options: options.clone(), _lock: lock }),
         })
     }
 
@@ -285,20 +262,14 @@ impl PrivatePostgres {
     pub fn connection_url_to(&self, role: &str, database: &str) -> String {
         let (role, database) = (percent_encoded(role), percent_encoded(database));
         let folder = percent_encoded(&self.socket_folder.to_string_lossy());
-        format!(
-            "postgres://{role}@localhost/{database}?host={folder}&port={}",
-            self.port
-        )
+        format!("postgres://{role}@localhost/{database}?host={folder}&port={}", self.port)
     }
 
     /// Whether the server runs. Of another owner's server only that owner's word is known.
     pub fn is_running(&mut self) -> bool {
         match &mut self.owned {
             Some(owned) => owned.server.is_running(),
-            None => self
-                .cluster
-                .postmaster()
-                .is_some_and(|found| found.number == self.number),
+            None => self.cluster.postmaster().is_some_and(|found| found.number == self.number),
         }
     }
 
@@ -315,12 +286,8 @@ impl PrivatePostgres {
         }
         owned.server.end(Mode::Immediate);
         self.cluster.take_over()?;
-        owned.server = Server::start(
-            &self.cluster,
-            &owned.binaries,
-            &owned.account,
-            &owned.options,
-        )?;
+        owned.server =
+            Server::start(&self.cluster, &owned.binaries, &owned.account, &owned.options)?;
         self.number = owned.server.postmaster.id();
         self.port = owned.server.port;
         Ok(true)
@@ -374,17 +341,12 @@ mod tests {
 
     #[test]
     fn whatever_is_in_a_path_fits_into_a_url() {
-        assert_eq!(
-            percent_encoded("/tmp/a b&c=é"),
-            "%2Ftmp%2Fa%20b%26c%3D%C3%A9"
-        );
+        assert_eq!(percent_encoded("/tmp/a b&c=é"), "%2Ftmp%2Fa%20b%26c%3D%C3%A9");
     }
 
     #[test]
     fn the_last_value_of_a_setting_is_the_one_that_counts() {
-        let options = Options::new("data")
-            .with("fsync", "off")
-            .with("fsync", "on");
+        let options = Options::new("data").with("fsync", "off").with("fsync", "on");
         assert!(!options.asks_for("fsync", "off"));
         assert!(options.with("fsync", "off").asks_for("fsync", "off"));
     }

@@ -36,10 +36,7 @@ impl Lock {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {
                 let folder = data_folder.to_path_buf();
-                return Err(Error::InUse {
-                    folder,
-                    owner: owner(&mut file),
-                });
+                return Err(Error::InUse { folder, owner: owner(&mut file) });
             }
             Err(error) => return Err(Error::io("locking the lock file", path)(error.into())),
         }

@@ -25,12 +25,7 @@ fn main() -> ExitCode {
 fn hold(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     let server = PrivatePostgres::start(options)?;
     let mut out = std::io::stdout();
-    writeln!(
-        out,
-        "{}\n{}",
-        server.pid(),
-        server.connection_url(server.superuser())
-    )?;
+    writeln!(out, "{}\n{}", server.pid(), server.connection_url(server.superuser()))?;
     out.flush()?;
     std::io::stdin().read_to_end(&mut Vec::new())?;
     server.stop(Mode::Fast);

@@ -46,17 +46,9 @@ pub(crate) fn signal(number: u32, signal: Signal) {
 /// Every server process has the cluster's folder as its working folder. A process that has ended
 /// and waits to be collected has none, and is not counted.
 pub(crate) fn server_processes(cluster: &Path) -> Option<Vec<u32>> {
-    let entries = fs::read_dir("/proc/self/task")
-        .and_then(|_| fs::read_dir("/proc"))
-        .ok()?;
-    let numbers = entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    Some(
-        numbers
-            .filter(|number| works_in(*number, cluster))
-            .collect(),
-    )
+    let entries = fs::read_dir("/proc/self/task").and_then(|_| fs::read_dir("/proc")).ok()?;
+    let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    Some(numbers.filter(|number| works_in(*number, cluster)).collect())
 }
 
 fn works_in(number: u32, cluster: &Path) -> bool {

@@ -80,11 +80,7 @@ impl Server {
         account: &Account,
         options: &Options,
     ) -> Result<Self, Attempt> {
-        let port = if options.tcp {
-            free_port()?
-        } else {
-            SOCKET_PORT
-        };
+        let port = if options.tcp { free_port()? } else { SOCKET_PORT };
         let socket_folder = socket::folder(cluster, account)?;
         let hba_file = cluster.write_access(account, options.tcp)?;
         let mut command = account.command(&binaries.postgres(), &cluster.folder);
@@ -93,9 +89,8 @@ impl Server {
             command.arg("-c").arg(format!("{name}={value}"));
         }
         let (log, log_start) = cluster.open_log()?;
-        let log_too = log
-            .try_clone()
-            .map_err(Error::io("opening the server's log", &cluster.log_file))?;
+        let log_too =
+            log.try_clone().map_err(Error::io("opening the server's log", &cluster.log_file))?;
         let postmaster = command
             .stdin(Stdio::null())
             .stdout(log)
@@ -105,12 +100,7 @@ impl Server {
             .spawn()
             .map_err(Error::io("starting the server", binaries.postgres()))?;
         let watch = watch(cluster, account, &postmaster)?;
-        let mut server = Self {
-            postmaster,
-            watch,
-            socket_folder,
-            port,
-        };
+        let mut server = Self { postmaster, watch, socket_folder, port };
         server.wait_until_ready(cluster, log_start)?;
         Ok(server)
     }
@@ -120,8 +110,7 @@ impl Server {
         let outcome = wait_for(READY_LIMIT, || match self.postmaster.try_wait() {
             Ok(None) => {
                 let said = cluster.postmaster();
-                said.is_some_and(|said| said.number == number && said.is_ready)
-                    .then_some(true)
+                said.is_some_and(|said| said.number == number && said.is_ready).then_some(true)
             }
             Ok(Some(_)) | Err(_) => Some(false),
         });
@@ -145,9 +134,7 @@ impl Server {
     fn why_it_ended(&self, cluster: &Cluster, log_start: u64) -> Attempt {
         let log = cluster.log_since(log_start);
         if log.contains("No space left on device") {
-            return Attempt::Failed(Error::DiskFull {
-                folder: cluster.data.clone(),
-            });
+            return Attempt::Failed(Error::DiskFull { folder: cluster.data.clone() });
         }
         if log.contains("could not bind") {
             return Attempt::Again(Error::PortBusy { port: self.port });
@@ -179,10 +166,7 @@ impl Server {
             }
             let ended = wait_for(STOP_LIMIT, || (!self.is_running()).then_some(()));
             if ended.is_none() {
-                tracing::warn!(
-                    process = number,
-                    "the server takes too long to stop; cut short"
-                );
+                tracing::warn!(process = number, "the server takes too long to stop; cut short");
                 signal(number, Signal::QUIT);
                 let ended = wait_for(STOP_LIMIT, || (!self.is_running()).then_some(()));
                 if ended.is_none() {

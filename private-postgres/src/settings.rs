@@ -52,23 +52,15 @@ pub(crate) fn settings(
 ) -> Result<Settings, Error> {
     let listen = if options.tcp { "127.0.0.1" } else { "" };
     let places = [
-        (
-            "unix_socket_directories",
-            socket_folder.display().to_string(),
-        ),
+        ("unix_socket_directories", socket_folder.display().to_string()),
         ("unix_socket_permissions", "0700".to_owned()),
         ("hba_file", hba_file.display().to_string()),
         ("listen_addresses", listen.to_owned()),
         ("port", port.to_string()),
-        (
-            "shared_buffers",
-            format!("{}MB", shared_buffers_megabytes(memory_total())),
-        ),
+        ("shared_buffers", format!("{}MB", shared_buffers_megabytes(memory_total()))),
     ];
-    let mut settings: Settings = places
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect();
+    let mut settings: Settings =
+        places.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     for (name, value) in DURABLE.into_iter().chain(SIZED).chain(QUIET) {
         settings.push((name.to_owned(), value.to_owned()));
     }
@@ -100,9 +92,7 @@ pub(crate) fn host_based_access(tcp: bool) -> String {
 /// Memory of the machine in bytes, where it can be read.
 fn memory_total() -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kilobytes: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
     Some(kilobytes * 1024)
 }
@@ -139,21 +129,14 @@ mod tests {
     #[test]
     fn a_callers_setting_comes_last_and_wins() {
         let mut options = Options::new("data");
-        options
-            .settings
-            .push(("fsync".to_owned(), "off".to_owned()));
-        assert_eq!(
-            all(&options).last(),
-            Some(&("fsync".to_owned(), "off".to_owned()))
-        );
+        options.settings.push(("fsync".to_owned(), "off".to_owned()));
+        assert_eq!(all(&options).last(), Some(&("fsync".to_owned(), "off".to_owned())));
     }
 
     #[test]
     fn a_name_that_is_no_setting_is_refused() {
         let mut options = Options::new("data");
-        options
-            .settings
-            .push(("fsync off".to_owned(), String::new()));
+        options.settings.push(("fsync off".to_owned(), String::new()));
         let error = settings(&options, Path::new("/run"), Path::new("/hba"), 5432)
             .expect_err("a space is no part of a name");
         assert!(error.to_string().contains("fsync off"));

@@ -22,11 +22,7 @@ const FOLDER_BYTES_MAX: usize = 103 - "/.s.PGSQL.65535.lock".len();
 /// The folder for the socket of this cluster, made if need be.
 pub(crate) fn folder(cluster: &Cluster, account: &Account) -> Result<PathBuf, Error> {
     let beside = cluster.home.join("run");
-    let folder = if qualifies(&beside) {
-        beside
-    } else {
-        elsewhere(&cluster.data, account.uid)
-    };
+    let folder = if qualifies(&beside) { beside } else { elsewhere(&cluster.data, account.uid) };
     let found = match fs::symlink_metadata(&folder) {
         Ok(found) => found,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -36,10 +32,7 @@ pub(crate) fn folder(cluster: &Cluster, account: &Account) -> Result<PathBuf, Er
         Err(error) => return Err(Error::io("looking at the socket's folder", folder)(error)),
     };
     if !found.is_dir() || found.uid() != account.uid {
-        return Err(Error::SocketFolder {
-            folder,
-            account: account.name.clone(),
-        });
+        return Err(Error::SocketFolder { folder, account: account.name.clone() });
     }
     if found.mode() & 0o777 != 0o700 {
         fs::set_permissions(&folder, Permissions::from_mode(0o700))
@@ -56,10 +49,8 @@ fn clear(folder: &Path) -> Result<(), Error> {
     let entries = fs::read_dir(folder).map_err(Error::io("reading the socket's folder", folder))?;
     for entry in entries.flatten() {
         if entry.file_name().as_bytes().starts_with(b".s.PGSQL.") {
-            fs::remove_file(entry.path()).map_err(Error::io(
-                "removing the socket of a server that is gone",
-                entry.path(),
-            ))?;
+            fs::remove_file(entry.path())
+                .map_err(Error::io("removing the socket of a server that is gone", entry.path()))?;
         }
     }
     Ok(())
@@ -83,10 +74,7 @@ mod tests {
     #[test]
     fn a_long_path_or_one_that_would_break_the_list_does_not_qualify() {
         assert!(qualifies(Path::new("/home/ada/.opscenter/run")));
-        assert!(!qualifies(Path::new(&format!(
-            "/{}",
-            "x".repeat(FOLDER_BYTES_MAX)
-        ))));
+        assert!(!qualifies(Path::new(&format!("/{}", "x".repeat(FOLDER_BYTES_MAX)))));
         assert!(!qualifies(Path::new("/home/ada, bob/run")));
     }
 

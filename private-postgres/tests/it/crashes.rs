@@ -38,10 +38,7 @@ async fn what_was_acknowledged_survives_an_immediate_stop() {
 async fn a_server_that_ended_by_itself_is_started_again_by_its_owner() {
     let folder = Folder::new();
     let mut server = started(&folder.options());
-    assert!(
-        !server.ensure_running().expect("it runs"),
-        "nothing was to do"
-    );
+    assert!(!server.ensure_running().expect("it runs"), "nothing was to do");
     note(&mut connected(&server).await, "before").await;
     server.kill_immediately();
     assert!(server.ensure_running().expect("it starts again"));
@@ -67,11 +64,7 @@ impl Owner {
         let mut lines = output.lines().map(|line| line.expect("text"));
         let server = lines.next().expect("a number").parse().expect("a number");
         let url = lines.next().expect("a URL");
-        Self {
-            process,
-            server,
-            url,
-        }
+        Self { process, server, url }
     }
 
     fn kill(&mut self) {
@@ -103,10 +96,7 @@ async fn a_killed_owner_leaves_no_server_behind() {
 
     let server = started(&folder.options());
     assert_eq!(notes(&mut connected(&server).await).await, ["acknowledged"]);
-    assert!(
-        !log_of(server.log_file()).contains("automatic recovery"),
-        "it was stopped in order"
-    );
+    assert!(!log_of(server.log_file()).contains("automatic recovery"), "it was stopped in order");
 }
 
 #[tokio::test(flavor = "multi_thread")]

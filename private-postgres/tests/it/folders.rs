@@ -12,10 +12,7 @@ async fn a_path_too_long_for_a_socket_gets_one_elsewhere() {
     let folder = Folder::named(&"long".repeat(30));
     let server = started(&folder.options());
     assert!(server.socket_dir().starts_with("/tmp"));
-    let mode = fs::metadata(server.socket_dir())
-        .expect("the folder")
-        .permissions()
-        .mode();
+    let mode = fs::metadata(server.socket_dir()).expect("the folder").permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
     connected(&server).await;
     let socket = server.socket_dir().to_path_buf();
@@ -77,12 +74,7 @@ fn without_binaries_the_error_says_what_to_do() {
     options.bin_dir = Some(folder.0.clone());
     let error = PrivatePostgres::start(&options).expect_err("the folder is empty");
     let text = error.to_string();
-    for advice in [
-        "./ops setup",
-        "postgresql-15",
-        "OPS_POSTGRES_BIN",
-        "DATABASE_URL",
-    ] {
+    for advice in ["./ops setup", "postgresql-15", "OPS_POSTGRES_BIN", "DATABASE_URL"] {
         assert!(text.contains(advice), "{text}");
     }
 }
@@ -93,10 +85,7 @@ fn a_cluster_of_another_version_is_not_started() {
     drop(started(&folder.options()));
     fs::write(folder.cluster().join("PG_VERSION"), "9.6\n").expect("an old cluster");
     let error = PrivatePostgres::start(&folder.options()).expect_err("nobody has 9.6");
-    assert!(
-        error.to_string().contains("made by PostgreSQL 9"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("made by PostgreSQL 9"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -112,10 +101,7 @@ async fn below_a_folder_that_is_closed_to_others_it_works_just_as_well() {
 
     let server = started(&folder.options());
     assert_eq!(notes(&mut connected(&server).await).await, ["kept"]);
-    let mode = fs::metadata(parent)
-        .expect("the parent")
-        .permissions()
-        .mode();
+    let mode = fs::metadata(parent).expect("the parent").permissions().mode();
     assert_eq!(mode & 0o777, 0o700, "nothing was opened");
 }
 
@@ -126,11 +112,7 @@ fn binaries_the_servers_account_cannot_enter_are_named() {
     let bin = closed.join("bin");
     fs::create_dir_all(&bin).expect("a folder");
     for program in ["postgres", "initdb"] {
-        fs::write(
-            bin.join(program),
-            "#!/bin/sh\necho 'postgres (PostgreSQL) 15.1'\n",
-        )
-        .expect("it");
+        fs::write(bin.join(program), "#!/bin/sh\necho 'postgres (PostgreSQL) 15.1'\n").expect("it");
         fs::set_permissions(bin.join(program), Permissions::from_mode(0o755)).expect("its mode");
     }
     fs::set_permissions(&closed, Permissions::from_mode(0o700)).expect("closed to others");

@@ -45,9 +45,7 @@ async fn collation(connection: &mut PgConnection) -> String {
 fn the_server_never_runs_as_root() {
     let folder = Folder::new();
     let server = started(&folder.options());
-    let owner = fs::metadata(format!("/proc/{}", server.pid()))
-        .expect("its process")
-        .uid();
+    let owner = fs::metadata(format!("/proc/{}", server.pid())).expect("its process").uid();
     assert_ne!(owner, 0);
     if !is_root() {
         assert_eq!(owner, rustix::process::geteuid().as_raw());
@@ -60,12 +58,7 @@ async fn a_second_owner_is_refused_and_told_by_whom() {
     let mut server = started(&folder.options());
     let error = PrivatePostgres::start(&folder.options()).expect_err("the folder has an owner");
     assert!(matches!(error, Error::InUse { .. }), "{error}");
-    assert!(
-        error
-            .to_string()
-            .contains(&format!("process {}", std::process::id())),
-        "{error}"
-    );
+    assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
     assert!(server.is_running());
     connected(&server).await;
 }
@@ -98,10 +91,7 @@ async fn a_stop_is_clean_and_the_next_start_has_nothing_to_recover() {
     let folder = Folder::new();
     let server = started(&folder.options());
     note(&mut connected(&server).await, "kept").await;
-    let (log, socket) = (
-        server.log_file().to_path_buf(),
-        server.socket_dir().to_path_buf(),
-    );
+    let (log, socket) = (server.log_file().to_path_buf(), server.socket_dir().to_path_buf());
     server.stop(Mode::Fast);
     assert!(log_of(&log).contains("database system is shut down"));
     assert!(!folder.cluster().join("postmaster.pid").exists());
@@ -119,35 +109,20 @@ async fn over_tcp_only_a_role_with_a_password_gets_in() {
     options.tcp = true;
     let server = started(&options);
     let mut connection = connected(&server).await;
-    for statement in [
-        "create role plain login",
-        "create role guarded login password 'open'",
-    ] {
-        sqlx::query(statement)
-            .execute(&mut connection)
-            .await
-            .expect("a role");
+    for statement in ["create role plain login", "create role guarded login password 'open'"] {
+        sqlx::query(statement).execute(&mut connection).await.expect("a role");
     }
     let url = |who: &str| format!("postgres://{who}@127.0.0.1:{}/opscenter", server.port());
-    PgConnection::connect(&url("plain"))
-        .await
-        .expect_err("no password, no entry");
-    PgConnection::connect(&url("guarded:wrong"))
-        .await
-        .expect_err("a wrong password");
-    PgConnection::connect(&url("guarded:open"))
-        .await
-        .expect("the right password");
+    PgConnection::connect(&url("plain")).await.expect_err("no password, no entry");
+    PgConnection::connect(&url("guarded:wrong")).await.expect_err("a wrong password");
+    PgConnection::connect(&url("guarded:open")).await.expect("the right password");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_setting_of_the_caller_reaches_the_server() {
     let folder = Folder::new();
     let server = started(&folder.options().with("work_mem", "7MB"));
-    assert_eq!(
-        shown(&mut connected(&server).await, "work_mem").await,
-        "7MB"
-    );
+    assert_eq!(shown(&mut connected(&server).await, "work_mem").await, "7MB");
 }
 
 #[test]

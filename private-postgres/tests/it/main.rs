@@ -6,10 +6,12 @@
 #![cfg(test)]
 
 mod crashes;
+mod disk;
 mod folders;
 mod lifecycle;
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -47,10 +49,7 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         let made_by_new = self.0.parent().expect("the folder that `named` made");
-        if let Some(home) = fs::read_link(self.cluster())
-            .iter()
-            .find_map(|link| link.parent())
-        {
+        if let Some(home) = fs::read_link(self.cluster()).iter().find_map(|link| link.parent()) {
             let _ = fs::remove_dir_all(home);
         }
         let _ = fs::remove_dir_all(made_by_new);
@@ -64,9 +63,7 @@ fn started(options: &Options) -> PrivatePostgres {
 /// A connection as the superuser.
 async fn connected(server: &PrivatePostgres) -> PgConnection {
     let url = server.connection_url(server.superuser());
-    PgConnection::connect(&url)
-        .await
-        .expect("the socket to answer")
+    PgConnection::connect(&url).await.expect("the socket to answer")
 }
 
 async fn shown(connection: &mut PgConnection, setting: &str) -> String {
@@ -101,10 +98,7 @@ async fn notes(connection: &mut PgConnection) -> Vec<String> {
 fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !condition() {
-        assert!(
-            Instant::now() < deadline,
-            "{what} did not happen within a minute"
-        );
+        assert!(Instant::now() < deadline, "{what} did not happen within a minute");
         std::thread::yield_now();
     }
 }
@@ -113,6 +107,18 @@ fn exists(process: u32) -> bool {
     let status = fs::read_to_string(format!("/proc/{process}/stat"));
     // A process that has ended and waits for somebody to collect it is in state Z.
     status.is_ok_and(|status| !status.contains(") Z "))
+}
+
+/// Notes that a test could not be made here, for `./ops test` to report at its end. Where everything
+/// is required, that is a failure.
+fn skip(test: &str, reason: &str) {
+    let required = std::env::var_os("OPS_REQUIRE_ALL").is_some_and(|value| value == "1");
+    assert!(!required, "{test}: {reason}");
+    eprintln!("SKIPPED {test}: {reason}");
+    if let Some(path) = std::env::var_os("OPS_SKIPPED") {
+        let file = fs::OpenOptions::new().append(true).create(true).open(path);
+        writeln!(file.expect("the list of what was skipped"), "{test}: {reason}").expect("a line");
+    }
 }
 
 fn is_root() -> bool {
