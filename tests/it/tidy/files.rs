@@ -4,13 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Built, installed or run things beside the sources.
-const NOT_OURS: [&str; 5] = [
-    "target",
-    ".git",
-    ".tools",
-    "node_modules",
-    "proptest-regressions",
-];
+const NOT_OURS: [&str; 5] = ["target", ".git", ".tools", "node_modules", "proptest-regressions"];
 
 /// One file of the project with its path from the root.
 pub(crate) struct File {
@@ -20,9 +14,7 @@ pub(crate) struct File {
 
 impl File {
     pub(crate) fn is(&self, extension: &str) -> bool {
-        Path::new(&self.path)
-            .extension()
-            .is_some_and(|found| found == extension)
+        Path::new(&self.path).extension().is_some_and(|found| found == extension)
     }
 
     /// Shell scripts by name or by their first line.
@@ -38,9 +30,7 @@ impl File {
 /// The root of the workspace.
 pub(crate) fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent()
-        .expect("the member lies in the workspace")
-        .to_path_buf()
+    here.parent().expect("the member lies in the workspace").to_path_buf()
 }
 
 /// Every text file of the project, in the order of their paths.
@@ -55,26 +45,15 @@ pub(crate) fn all() -> Vec<File> {
             // What is not text is nobody's prose or program.
             let text = fs::read_to_string(&path).ok()?;
             let path = path.strip_prefix(&root).expect("walked from there");
-            Some(File {
-                path: path.to_string_lossy().into_owned(),
-                text,
-            })
+            Some(File { path: path.to_string_lossy().into_owned(), text })
         })
         .collect();
-    assert!(
-        files.len() > 50,
-        "only {} files found below {}",
-        files.len(),
-        root.display()
-    );
+    assert!(files.len() > 50, "only {} files found below {}", files.len(), root.display());
     files
 }
 
 fn walk(folder: &Path, paths: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder)
-        .expect("a folder that can be read")
-        .flatten()
-    {
+    for entry in fs::read_dir(folder).expect("a folder that can be read").flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let kind = entry.file_type().expect("what it is");
         if NOT_OURS.contains(&name.as_str()) || name.starts_with(".opscenter") {

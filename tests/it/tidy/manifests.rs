@@ -16,14 +16,8 @@ const ARROWS: [(&str, &str); 10] = [
     ("commands", "domain event-log"),
     ("projections", "domain event-log"),
     ("integrations", "domain commands"),
-    (
-        "api",
-        "domain event-log installation private-postgres commands projections integrations",
-    ),
-    (
-        "replay-tools",
-        "domain event-log installation private-postgres projections",
-    ),
+    ("api", "domain event-log installation private-postgres commands projections integrations"),
+    ("replay-tools", "domain event-log installation private-postgres projections"),
     (
         "tests",
         "domain event-log installation private-postgres commands projections integrations api \
@@ -36,10 +30,7 @@ fn sections(manifest: &str) -> BTreeMap<String, BTreeSet<String>> {
     let mut sections: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut section = String::new();
     for line in manifest.lines() {
-        if let Some(name) = line
-            .strip_prefix('[')
-            .and_then(|rest| rest.split(']').next())
-        {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
             section = name.trim_start_matches('[').to_owned();
         } else if let Some((key, _)) = line.split_once('=')
             && !key.trim().is_empty()
@@ -58,15 +49,9 @@ fn read(path: &str) -> String {
 
 fn members() -> Vec<String> {
     let manifest = read("Cargo.toml");
-    let list = manifest
-        .split("members = [")
-        .nth(1)
-        .and_then(|rest| rest.split(']').next());
+    let list = manifest.split("members = [").nth(1).and_then(|rest| rest.split(']').next());
     let names = list.expect("a list of members").split(',');
-    names
-        .map(|name| name.trim().trim_matches('"').to_owned())
-        .filter(|n| !n.is_empty())
-        .collect()
+    names.map(|name| name.trim().trim_matches('"').to_owned()).filter(|n| !n.is_empty()).collect()
 }
 
 #[test]
@@ -75,9 +60,7 @@ fn arrows_between_members_point_one_way() {
     let mut complaints = Vec::new();
     for member in &members {
         let Some((_, allowed)) = ARROWS.iter().find(|(name, _)| name == member) else {
-            complaints.push(format!(
-                "{member} has no row in ARROWS: which members may it know?"
-            ));
+            complaints.push(format!("{member} has no row in ARROWS: which members may it know?"));
             continue;
         };
         let manifest = read(&format!("{member}/Cargo.toml"));
@@ -88,9 +71,8 @@ fn arrows_between_members_point_one_way() {
 
 fn wrong_arrows(member: &str, manifest: &str, allowed: &str, members: &[String]) -> Vec<String> {
     let sections = sections(manifest);
-    let built = ["dependencies", "build-dependencies"]
-        .iter()
-        .filter_map(|name| sections.get(*name));
+    let built =
+        ["dependencies", "build-dependencies"].iter().filter_map(|name| sections.get(*name));
     built
         .flatten()
         .filter(|name| members.contains(name) && !allowed.split(' ').any(|known| known == *name))
@@ -102,16 +84,12 @@ fn wrong_arrows(member: &str, manifest: &str, allowed: &str, members: &[String])
 fn every_dependency_is_used_and_says_why_it_is_here() {
     let members = members();
     let root_manifest = sections(&read("Cargo.toml"));
-    let named = root_manifest
-        .get("workspace.dependencies")
-        .expect("the list of dependencies");
+    let named = root_manifest.get("workspace.dependencies").expect("the list of dependencies");
     let mut users: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for member in &members {
         let sections = sections(&read(&format!("{member}/Cargo.toml")));
         let is_in = |section: &str, name: &str| {
-            sections
-                .get(section)
-                .is_some_and(|names| names.contains(name))
+            sections.get(section).is_some_and(|names| names.contains(name))
         };
         for name in named.iter().filter(|name| !members.contains(name)) {
             let users = users.entry(name.clone()).or_default();
@@ -139,9 +117,7 @@ fn wrong_rows(table: &str, users: &BTreeMap<String, Vec<String>>) -> Vec<String>
     for (name, users) in users {
         let used_by = users.join(", ");
         if users.is_empty() {
-            complaints.push(format!(
-                "{name} is named in Cargo.toml and used by no member"
-            ));
+            complaints.push(format!("{name} is named in Cargo.toml and used by no member"));
         }
         match rows.remove(name) {
             None => complaints.push(format!("{name} has no row in docs/dependencies.md")),
@@ -150,16 +126,12 @@ fn wrong_rows(table: &str, users: &BTreeMap<String, Vec<String>>) -> Vec<String>
                 cells[2]
             )),
             Some(cells) if cells[3].is_empty() => {
-                complaints.push(format!(
-                    "docs/dependencies.md does not say why {name} is here"
-                ));
+                complaints.push(format!("docs/dependencies.md does not say why {name} is here"));
             }
             Some(_) => {}
         }
     }
-    let gone = rows
-        .keys()
-        .map(|name| format!("docs/dependencies.md: {name} is here no more"));
+    let gone = rows.keys().map(|name| format!("docs/dependencies.md: {name} is here no more"));
     complaints.extend(gone);
     complaints
 }
@@ -168,10 +140,7 @@ fn wrong_rows(table: &str, users: &BTreeMap<String, Vec<String>>) -> Vec<String>
 fn members_take_dependencies_from_the_workspace_only() {
     let mut complaints = Vec::new();
     for member in members() {
-        complaints.extend(own_versions(
-            &member,
-            &read(&format!("{member}/Cargo.toml")),
-        ));
+        complaints.extend(own_versions(&member, &read(&format!("{member}/Cargo.toml"))));
     }
     none(&complaints);
 }
@@ -187,9 +156,8 @@ fn own_versions(member: &str, manifest: &str) -> Vec<String> {
             && !line.starts_with('#')
             && !line.replace(' ', "").contains("workspace=true")
         {
-            complaints.push(format!(
-                "{member}/Cargo.toml: `{line}` belongs into the root manifest"
-            ));
+            complaints
+                .push(format!("{member}/Cargo.toml: `{line}` belongs into the root manifest"));
         }
     }
     complaints
@@ -200,21 +168,10 @@ fn every_one_of_these_rules_can_complain() {
     let members = ["domain".to_owned(), "api".to_owned()];
     let manifest = "[dependencies]\napi.workspace = true\n[dev-dependencies]\nx.workspace = true\n";
     assert_eq!(wrong_arrows("domain", manifest, "", &members).len(), 1);
-    assert_eq!(
-        wrong_arrows("tests", manifest, "domain api", &members).len(),
-        0
-    );
-    assert_eq!(
-        own_versions("domain", "[dependencies]\nserde = \"1\"\n").len(),
-        1
-    );
+    assert_eq!(wrong_arrows("tests", manifest, "domain api", &members).len(), 0);
+    assert_eq!(own_versions("domain", "[dependencies]\nserde = \"1\"\n").len(), 1);
 
-    let of = |names: &[&str]| {
-        names
-            .iter()
-            .map(|name| (*name).to_owned())
-            .collect::<Vec<_>>()
-    };
+    let of = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     let users = BTreeMap::from([
         ("right".to_owned(), of(&["api"])),
         ("moved".to_owned(), of(&["api", "domain"])),

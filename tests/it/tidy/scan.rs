@@ -25,11 +25,7 @@ fn skip(bytes: &[u8], at: usize) -> usize {
     let rest = &bytes[at..];
     let follows_word = at > 0 && (bytes[at - 1].is_ascii_alphanumeric() || bytes[at - 1] == b'_');
     if rest.starts_with(b"//") {
-        return at
-            + rest
-                .iter()
-                .position(|byte| *byte == b'\n')
-                .unwrap_or(rest.len());
+        return at + rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
     }
     if rest.starts_with(b"/*") {
         return at + block_comment(rest);
@@ -62,23 +58,15 @@ fn block_comment(rest: &[u8]) -> usize {
 
 /// The length of a raw string, which ends at a quote with as many `#` as it began with.
 fn raw_string(rest: &[u8]) -> Option<usize> {
-    let prefix = [&b"br"[..], b"r"]
-        .into_iter()
-        .find(|prefix| rest.starts_with(prefix))?
-        .len();
-    let hashes = rest[prefix..]
-        .iter()
-        .take_while(|byte| **byte == b'#')
-        .count();
+    let prefix = [&b"br"[..], b"r"].into_iter().find(|prefix| rest.starts_with(prefix))?.len();
+    let hashes = rest[prefix..].iter().take_while(|byte| **byte == b'#').count();
     let start = prefix + hashes;
     if rest.get(start) != Some(&b'"') {
         return None;
     }
     let mut close = vec![b'"'];
     close.resize(hashes + 1, b'#');
-    let found = rest[start + 1..]
-        .windows(close.len())
-        .position(|window| window == close);
+    let found = rest[start + 1..].windows(close.len()).position(|window| window == close);
     Some(found.map_or(rest.len(), |place| start + 1 + place + close.len()))
 }
 
@@ -115,10 +103,7 @@ pub(crate) fn functions(code: &str) -> Vec<Function> {
     for at in words(code, "fn") {
         let Some(open) = body(code, at) else { continue };
         let name = code[at + 2..].trim_start();
-        let name = name
-            .split(|c: char| !c.is_alphanumeric() && c != '_')
-            .next()
-            .unwrap_or("");
+        let name = name.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or("");
         if name.is_empty() {
             continue;
         }
@@ -141,9 +126,7 @@ pub(crate) struct Arm {
 
 /// The arms of every match, one list per match.
 pub(crate) fn matches(code: &str) -> Vec<Vec<Arm>> {
-    let opens = words(code, "match")
-        .into_iter()
-        .filter_map(|at| body(code, at));
+    let opens = words(code, "match").into_iter().filter_map(|at| body(code, at));
     opens.map(|open| arms(code, open)).collect()
 }
 
@@ -154,10 +137,7 @@ fn arms(code: &str, open: usize) -> Vec<Arm> {
     while let Some(arrow) = find_at_depth(code, at, end, "=>") {
         let pattern = code[at..arrow].trim().to_owned();
         let start = at + code[at..arrow].len() - code[at..arrow].trim_start().len();
-        arms.push(Arm {
-            pattern,
-            line: line_of(code, start),
-        });
+        arms.push(Arm { pattern, line: line_of(code, start) });
         let value = arrow + 2 + leading_space(&code[arrow + 2..]);
         at = match code[value..].starts_with('{') {
             true => closing(code, value) + 1,
@@ -236,11 +216,7 @@ fn find_at_depth(code: &str, from: usize, to: usize, wanted: &str) -> Option<usi
 }
 
 fn line_of(code: &str, at: usize) -> usize {
-    code.as_bytes()[..at]
-        .iter()
-        .filter(|byte| **byte == b'\n')
-        .count()
-        + 1
+    code.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1
 }
 
 #[test]
@@ -257,14 +233,7 @@ fn strings_and_comments_are_blanked_and_lines_kept() {
 #[test]
 fn a_function_is_as_long_as_its_braces_are_apart() {
     let found = functions("trait T { fn a(); }\nfn b(x: [u8; 2]) -> u8 {\n    {\n    }\n}\n");
-    assert_eq!(
-        found,
-        [Function {
-            name: "b".to_owned(),
-            line: 2,
-            lines: 4
-        }]
-    );
+    assert_eq!(found, [Function { name: "b".to_owned(), line: 2, lines: 4 }]);
 }
 
 #[test]

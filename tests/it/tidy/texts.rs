@@ -28,29 +28,14 @@ fn machine_words() -> Vec<String> {
 #[test]
 fn nothing_tells_of_the_machine_it_was_written_on() {
     // The lock file names the registry of every crate, as it must.
-    let written = all()
-        .into_iter()
-        .filter(|file| !file.path.ends_with("Cargo.lock"));
-    none(
-        &written
-            .flat_map(|file| found(&file, &machine_words()))
-            .collect::<Vec<_>>(),
-    );
+    let written = all().into_iter().filter(|file| !file.path.ends_with("Cargo.lock"));
+    none(&written.flat_map(|file| found(&file, &machine_words())).collect::<Vec<_>>());
 }
 
 #[test]
 fn nothing_is_left_to_be_done_later() {
-    let later = [
-        word(&["TO", "DO"]),
-        word(&["FIX", "ME"]),
-        word(&["XX", "X"]),
-    ];
-    none(
-        &all()
-            .iter()
-            .flat_map(|file| found(file, &later))
-            .collect::<Vec<_>>(),
-    );
+    let later = [word(&["TO", "DO"]), word(&["FIX", "ME"]), word(&["XX", "X"])];
+    none(&all().iter().flat_map(|file| found(file, &later)).collect::<Vec<_>>());
 }
 
 fn found(file: &File, words: &[String]) -> Vec<String> {
@@ -67,11 +52,7 @@ fn found(file: &File, words: &[String]) -> Vec<String> {
 fn links_in_documents_lead_somewhere() {
     let files = all();
     let documents = files.iter().filter(|file| file.is("md"));
-    none(
-        &documents
-            .flat_map(|file| broken_links(file, &root()))
-            .collect::<Vec<_>>(),
-    );
+    none(&documents.flat_map(|file| broken_links(file, &root())).collect::<Vec<_>>());
 }
 
 fn broken_links(file: &File, root: &Path) -> Vec<String> {
@@ -83,11 +64,7 @@ fn broken_links(file: &File, root: &Path) -> Vec<String> {
             continue;
         }
         let (path, anchor) = target.split_once('#').unwrap_or((target.as_str(), ""));
-        let document = if path.is_empty() {
-            here.clone()
-        } else {
-            folder.join(path)
-        };
+        let document = if path.is_empty() { here.clone() } else { folder.join(path) };
         if !document.exists() && document != here {
             complaints.push(format!("{}: {target} does not exist", file.path));
         } else if !anchor.is_empty() && document.extension().is_some_and(|found| found == "md") {
@@ -129,9 +106,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
     headings
         .map(|line| {
             let title = line.trim_start_matches('#').trim().to_lowercase();
-            let kept = title
-                .chars()
-                .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+            let kept = title.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
             kept.map(|c| if c == ' ' { '-' } else { c }).collect()
         })
         .collect()
@@ -140,10 +115,8 @@ fn anchors(text: &str) -> BTreeSet<String> {
 #[test]
 fn migrations_are_numbered_without_a_gap_and_only_add() {
     let files = all();
-    let migrations: Vec<&File> = files
-        .iter()
-        .filter(|file| file.is("sql") && file.is_below(&["migrations/"]))
-        .collect();
+    let migrations: Vec<&File> =
+        files.iter().filter(|file| file.is("sql") && file.is_below(&["migrations/"])).collect();
     none(&wrong_migrations(&migrations));
 }
 
@@ -160,9 +133,8 @@ fn wrong_migrations(migrations: &[&File]) -> Vec<String> {
             let sql = sql.split_whitespace().collect::<Vec<_>>().join(" ");
             if let Some(taken) = TAKES_AWAY.iter().find(|taken| sql.contains(**taken)) {
                 let (path, line) = (&file.path, number + 1);
-                complaints.push(format!(
-                    "{path}:{line}: `{taken}` takes away; expand, never contract"
-                ));
+                complaints
+                    .push(format!("{path}:{line}: `{taken}` takes away; expand, never contract"));
             }
         }
     }
@@ -184,10 +156,7 @@ const TAKES_AWAY: [&str; 9] = [
 
 #[test]
 fn every_one_of_these_rules_can_complain() {
-    let file = |path: &str, text: &str| File {
-        path: path.to_owned(),
-        text: text.to_owned(),
-    };
+    let file = |path: &str, text: &str| File { path: path.to_owned(), text: text.to_owned() };
     let path = word(&["see /wo", "rk/main"]);
     assert_eq!(found(&file("a.md", &path), &machine_words()).len(), 1);
 
@@ -196,14 +165,8 @@ fn every_one_of_these_rules_can_complain() {
     let complaints = broken_links(&file("none.md", text), &root());
     assert_eq!(complaints.len(), 2, "{complaints:?}");
 
-    let add = file(
-        "migrations/0001_a.sql",
-        "create table a ();\n-- drop table b\n",
-    );
+    let add = file("migrations/0001_a.sql", "create table a ();\n-- drop table b\n");
     assert_eq!(wrong_migrations(&[&add]).len(), 0);
-    let take = file(
-        "migrations/0003_b.sql",
-        "alter table a\n  DROP  COLUMN b;\n",
-    );
+    let take = file("migrations/0003_b.sql", "alter table a\n  DROP  COLUMN b;\n");
     assert_eq!(wrong_migrations(&[&add, &take]).len(), 2);
 }
