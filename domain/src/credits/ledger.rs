@@ -62,6 +62,11 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// Tells it of a grant that it has not seen made.
+    pub fn know(&mut self, grant_id: GrantId, kind: GrantKind) {
+        self.kinds.insert(grant_id, kind);
+    }
+
     /// The entries of one event, which add up to zero.
     pub fn entries(&mut self, event: &Event) -> Vec<Entry> {
         let mut entries = Vec::new();

@@ -1,0 +1,111 @@
+//! How the directory is read. Lists begin after the key of the last row of the page before.
+
+use super::rows::{ApiKey, Member, Organization, Role, TierVersion, User};
+use crate::read::{ReadError, Scope, Select};
+use domain::values::{Code, OrganizationId, UserId};
+use sqlx::PgPool;
+
+/// One user.
+///
+/// # Errors
+/// See [`ReadError`]; so for all of these.
+pub async fn user(pool: &PgPool, user_id: UserId) -> Result<Option<User>, ReadError> {
+    let user_id = user_id.to_string();
+    Select::from::<User>().and("user_id = ", user_id).one(pool).await
+}
+
+/// Users in the order of their ids, which is the order they were invited in.
+pub async fn users(
+    pool: &PgPool,
+    status: Option<&str>,
+    after: Option<UserId>,
+    first: usize,
+) -> Result<Vec<User>, ReadError> {
+    Select::from::<User>()
+        .and_if("status = ", status.map(str::to_owned))
+        .and_if("user_id > ", after.map(|id| id.to_string()))
+        .page(pool, "user_id", first)
+        .await
+}
+
+/// One organization.
+pub async fn organization(
+    pool: &PgPool,
+    organization_id: OrganizationId,
+) -> Result<Option<Organization>, ReadError> {
+    let id = organization_id.to_string();
+    Select::from::<Organization>().and("organization_id = ", id).one(pool).await
+}
+
+/// The organization with a short name.
+pub async fn organization_by_slug(
+    pool: &PgPool,
+    slug: &Code,
+) -> Result<Option<Organization>, ReadError> {
+    Select::from::<Organization>().and("slug = ", slug.to_string()).one(pool).await
+}
+
+/// Organizations in the order of their ids, which is the order they were created in.
+pub async fn organizations(
+    pool: &PgPool,
+    scope: Scope,
+    after: Option<OrganizationId>,
+    first: usize,
+) -> Result<Vec<Organization>, ReadError> {
+    Select::from::<Organization>()
+        .within(scope)
+        .and_if("organization_id > ", after.map(|id| id.to_string()))
+        .page(pool, "organization_id", first)
+        .await
+}
+
+/// Members of an organization in the order of their ids.
+pub async fn members(
+    pool: &PgPool,
+    organization_id: OrganizationId,
+    after: Option<UserId>,
+    first: usize,
+) -> Result<Vec<Member>, ReadError> {
+    Select::from::<Member>()
+        .and("organization_id = ", organization_id.to_string())
+        .and_if("user_id > ", after.map(|id| id.to_string()))
+        .page(pool, "user_id", first)
+        .await
+}
+
+/// The organizations somebody belongs to.
+pub async fn memberships(pool: &PgPool, user_id: UserId) -> Result<Vec<Member>, ReadError> {
+    let user_id = user_id.to_string();
+    Select::from::<Member>().and("user_id = ", user_id).all(pool, "organization_id").await
+}
+
+/// The roles that were defined here.
+pub async fn roles(pool: &PgPool) -> Result<Vec<Role>, ReadError> {
+    Select::from::<Role>().all(pool, "role").await
+}
+
+/// The API key with a public part.
+pub async fn api_key_by_public_part(
+    pool: &PgPool,
+    public_part: &str,
+) -> Result<Option<ApiKey>, ReadError> {
+    let public_part = public_part.to_owned();
+    Select::from::<ApiKey>().and("public_part = ", public_part).one(pool).await
+}
+
+/// The API keys that act for somebody.
+pub async fn api_keys_of_user(pool: &PgPool, user_id: UserId) -> Result<Vec<ApiKey>, ReadError> {
+    let user_id = user_id.to_string();
+    Select::from::<ApiKey>().and("user_id = ", user_id).all(pool, "api_key_id").await
+}
+
+/// Every version of every tier, or of one.
+pub async fn tier_versions(
+    pool: &PgPool,
+    tier: Option<&Code>,
+) -> Result<Vec<TierVersion>, ReadError> {
+    Select::from::<TierVersion>()
+        .and_if("tier = ", tier.map(ToString::to_string))
+        .all(pool, "tier, version")
+        .await
+}

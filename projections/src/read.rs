@@ -1,0 +1,146 @@
+//! Reading rows: one way for all read models.
+//!
+//! Rows come back as JSON objects of their columns, so that a row is declared once and a new
+//! generation behind the view never upsets a prepared statement. Lists are read in pages that begin
+//! after a key, never by counting rows off.
+
+use crate::table::Row;
+use domain::values::OrganizationId;
+use serde::de::DeserializeOwned;
+use sqlx::{PgPool, Postgres, QueryBuilder};
+
+/// Why a read model could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The database did not answer, or the read model is not there.
+    #[error("the read model cannot be read just now; try again")]
+    Unavailable(#[from] sqlx::Error),
+    /// A row is not of the shape this program knows.
+    #[error("a row of {table} has another shape than this program knows; rebuild the read model")]
+    Shape {
+        /// Which table.
+        table: &'static str,
+        /// What the reader said.
+        source: serde_json::Error,
+    },
+}
+
+/// Whose rows are asked for. Taken from the verified caller, never from what a request says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Rows of every organization and of the platform itself.
+    Everything,
+    /// Rows of one organization only.
+    Organization(OrganizationId),
+}
+
+/// The most rows of one page.
+pub const PAGE_ROWS_MAX: usize = 1_000;
+
+/// A query for rows, put together from conditions.
+pub(crate) struct Select {
+    what: &'static str,
+    query: QueryBuilder<Postgres>,
+    has_condition: bool,
+}
+
+impl Select {
+    /// All rows of a table.
+    pub(crate) fn from<R: Row>() -> Self {
+        let name = R::SPEC.name;
+        let mut select = Self::of(name, "select row_to_json(t)::text from read_model.");
+        select.query.push(name).push(" t");
+        select
+    }
+
+    /// JSON objects made by a query of one's own, up to where its conditions go.
+    pub(crate) fn of(what: &'static str, sql: &'static str) -> Self {
+        Self { what, query: QueryBuilder::new(sql), has_condition: false }
+    }
+
+    /// Only rows for which `condition`, a text that ends where the value goes, holds.
+    pub(crate) fn and<'v, T>(mut self, condition: &'static str, value: T) -> Self
+    where
+        T: 'v + sqlx::Encode<'v, Postgres> + sqlx::Type<Postgres>,
+    {
+        self.query.push(if self.has_condition { " and " } else { " where " });
+        self.has_condition = true;
+        self.then(condition, value)
+    }
+
+    /// The same, when there is a value.
+    pub(crate) fn and_if<'v, T>(self, condition: &'static str, value: Option<T>) -> Self
+    where
+        T: 'v + sqlx::Encode<'v, Postgres> + sqlx::Type<Postgres>,
+    {
+        match value {
+            Some(value) => self.and(condition, value),
+            None => self,
+        }
+    }
+
+    /// One more text and value of the same condition.
+    pub(crate) fn then<'v, T>(mut self, sql: &'static str, value: T) -> Self
+    where
+        T: 'v + sqlx::Encode<'v, Postgres> + sqlx::Type<Postgres>,
+    {
+        self.query.push(sql).push_bind(value);
+        self
+    }
+
+    /// One more text.
+    pub(crate) fn text(mut self, sql: &'static str) -> Self {
+        self.query.push(sql);
+        self
+    }
+
+    /// Only rows in a scope.
+    pub(crate) fn within(self, scope: Scope) -> Self {
+        match scope {
+            Scope::Everything => self,
+            Scope::Organization(organization) => {
+                self.and("organization_id = ", organization.to_string())
+            }
+        }
+    }
+
+    /// The first rows in an order.
+    pub(crate) async fn page<T: DeserializeOwned>(
+        mut self,
+        pool: &PgPool,
+        order: &'static str,
+        first: usize,
+    ) -> Result<Vec<T>, ReadError> {
+        let limit = i64::try_from(first.min(PAGE_ROWS_MAX)).unwrap_or(i64::MAX);
+        self.query.push(" order by ").push(order).push(" limit ").push_bind(limit);
+        self.fetch(pool).await
+    }
+
+    /// Every row, in an order; for what stays small.
+    pub(crate) async fn all<T: DeserializeOwned>(
+        mut self,
+        pool: &PgPool,
+        order: &'static str,
+    ) -> Result<Vec<T>, ReadError> {
+        self.query.push(" order by ").push(order);
+        self.fetch(pool).await
+    }
+
+    /// The one row, if there is one.
+    pub(crate) async fn one<T: DeserializeOwned>(
+        mut self,
+        pool: &PgPool,
+    ) -> Result<Option<T>, ReadError> {
+        self.query.push(" limit 1");
+        Ok(self.fetch(pool).await?.pop())
+    }
+
+    async fn fetch<T: DeserializeOwned>(mut self, pool: &PgPool) -> Result<Vec<T>, ReadError> {
+        let texts: Vec<String> = self.query.build_query_scalar().fetch_all(pool).await?;
+        let table = self.what;
+        let parse = |text: &String| {
+            serde_json::from_str(text).map_err(|source| ReadError::Shape { table, source })
+        };
+        texts.iter().map(parse).collect()
+    }
+}
