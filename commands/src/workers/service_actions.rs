@@ -170,12 +170,9 @@ impl<D: ActionDesk, E: ContainerEngine> ServiceActionWorker<D, E> {
                 return self.pause_after("an action could not be taken on", &error).await;
             }
         }
-        let outcome = if self.left(deadline).is_zero() {
-            Outcome::TimedOut { after: known(before) }
-        } else if let Some(reason) = goal::hopeless(&before) {
-            failed(reason, known(before))
-        } else {
-            self.carry_out(action, &before).await
+        let outcome = match goal::hopeless(&before) {
+            Some(reason) => failed(reason, known(before)),
+            None => self.carry_out(action, &before).await,
         };
         self.finish(action, outcome).await;
     }
@@ -183,8 +180,8 @@ impl<D: ActionDesk, E: ContainerEngine> ServiceActionWorker<D, E> {
     /// Performs the verb, this once, and sees what comes of it.
     async fn carry_out(&self, action: &OpenAction, before: &Observation) -> Outcome {
         let verb = action.running.verb;
-        // Taking on may have lasted, or the process may have been frozen: after the deadline
-        // others may speak for this action, so nothing must be done any more.
+        // Nobody may have had time for it, taking on may have lasted, or the process was frozen:
+        // after the deadline others may speak for this action, so nothing must be done any more.
         let left = self.left(action.running.deadline);
         if left.is_zero() {
             return Outcome::TimedOut { after: self.observe(action).await.ok() };

@@ -4,7 +4,7 @@
 //! each crash point of the protocol is one number.
 
 use super::super::{ServiceActionWorker, Settings};
-use super::world::{POLL, Script, World};
+use super::world::{DEADLINE, POLL, Script, World};
 use crate::workers::{ActionDesk, ContainerEngine, DeskError, EngineError, OpenAction, Taken};
 use domain::Instant;
 use domain::operations::service::{Command, Observation, Outcome, Verb};
@@ -47,32 +47,40 @@ impl Process {
             () = worker.run(pending()) => false,
             () = self.died.notified() => false,
             () = self.world.all_ended(ids) => true,
+            () = tokio::time::sleep(DEADLINE * 10) => panic!("{ids:?} never end"),
         }
     }
 
-    async fn step(&self) {
-        tokio::task::yield_now().await;
+    /// Something is about to happen. Nothing is waited for, so that an effect may come with the
+    /// very first poll.
+    async fn before(&self) {
         if Some(self.steps.fetch_add(1, Ordering::Relaxed) + 1) == self.dies_at {
             self.died.notify_one();
             pending::<()>().await;
         }
     }
+
+    /// Something happened, and others may come first before it is known.
+    async fn after(&self) {
+        tokio::task::yield_now().await;
+        self.before().await;
+    }
 }
 
 impl ContainerEngine for Process {
     async fn observe(&self, container: &str) -> Result<Observation, EngineError> {
-        self.step().await;
+        self.before().await;
         self.world.script()?;
         let seen = self.world.look(container);
-        self.step().await;
+        self.after().await;
         Ok(seen)
     }
 
     async fn perform(&self, container: &str, verb: Verb) -> Result<(), EngineError> {
-        self.step().await;
+        self.before().await;
         let script = self.world.script()?;
         self.world.act(container, verb, script)?;
-        self.step().await;
+        self.after().await;
         match script {
             Script::ObeysInSilence | Script::Hangs => pending().await,
             Script::Obeys(_)
@@ -86,9 +94,9 @@ impl ContainerEngine for Process {
 
 impl ActionDesk for Process {
     async fn open_actions(&self) -> Result<Vec<OpenAction>, DeskError> {
-        self.step().await;
+        self.before().await;
         let open = self.world.open_actions();
-        self.step().await;
+        self.after().await;
         Ok(open)
     }
 
@@ -100,11 +108,11 @@ impl ActionDesk for Process {
         lease_until: Instant,
         before: Observation,
     ) -> Result<Taken, DeskError> {
-        self.step().await;
+        self.before().await;
         let worker = worker.to_owned();
         let command = Command::Dispatch { action_id, worker, lease_until, before };
         let decided = self.world.decide(service_id, command);
-        self.step().await;
+        self.after().await;
         let weather = *self.world.weather.lock().expect("the weather");
         tokio::time::sleep(weather.dispatch_lasts).await;
         if weather.dispatch_answers_lost > 0 {
@@ -120,7 +128,7 @@ impl ActionDesk for Process {
         action_id: ServiceActionId,
         outcome: Outcome,
     ) -> Result<(), DeskError> {
-        self.step().await;
+        self.before().await;
         let weather = *self.world.weather.lock().expect("the weather");
         if weather.ends_lost > 0 {
             self.world.weather.lock().expect("the weather").ends_lost -= 1;
@@ -128,7 +136,7 @@ impl ActionDesk for Process {
         }
         let command = Command::Finish { action_id, outcome };
         let decided = self.world.decide(service_id, command);
-        self.step().await;
+        self.after().await;
         decided.map_err(|refusal| DeskError::Refused(refusal.to_string()))
     }
 
