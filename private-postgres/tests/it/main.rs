@@ -109,8 +109,8 @@ fn exists(process: u32) -> bool {
     status.is_ok_and(|status| !status.contains(") Z "))
 }
 
-/// Notes that a test could not be made here, for `./ops test` to report at its end. Where everything
-/// is required, that is a failure.
+/// Notes that a test could not be made here, for `./ops test` to report at its end. Where
+/// everything is required, that is a failure.
 fn skip(test: &str, reason: &str) {
     let required = std::env::var_os("OPS_REQUIRE_ALL").is_some_and(|value| value == "1");
     assert!(!required, "{test}: {reason}");

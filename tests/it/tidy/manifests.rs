@@ -8,10 +8,11 @@ use crate::tidy::none;
 
 /// The arrows of docs/ARCHITECTURE.md: each member, and the members it may know. What only tests
 /// use is free, because nothing that is built for users follows from it.
-const ARROWS: [(&str, &str); 10] = [
+const ARROWS: [(&str, &str); 11] = [
     ("domain", ""),
     ("event-log", ""),
     ("private-postgres", ""),
+    ("test-postgres", "event-log private-postgres"),
     ("installation", "event-log private-postgres"),
     ("commands", "domain event-log"),
     ("projections", "domain event-log"),

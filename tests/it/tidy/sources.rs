@@ -186,8 +186,8 @@ fn names_what_must_be_total(pattern: &str) -> bool {
     })
 }
 
-/// `_`, `_ if …`, `_other`: a value that nobody looks at any more. A plain name is another thing: it
-/// hands the rest on to somebody, or the compiler complains that it is unused.
+/// `_`, `_ if …`, `_other`: a value that nobody looks at any more. A plain name is another thing:
+/// it hands the rest on to somebody, or the compiler complains that it is unused.
 fn takes_all(pattern: &str) -> bool {
     let pattern = pattern.split(" if ").next().unwrap_or(pattern).trim();
     let is_name = pattern.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
