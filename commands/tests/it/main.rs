@@ -1,0 +1,10 @@
+//! The executor and its flows on a real Postgres: one binary, a module per story.
+
+#![cfg(test)]
+
+mod access;
+mod credits;
+mod purchases;
+mod services;
+mod usage;
+mod world;
