@@ -1,8 +1,8 @@
 //! How an event is declared, named and written.
 //!
 //! The stored name is text chosen here, never a Rust path; the payload is JSON of the fields and
-//! nothing else. A new version of an event keeps reading the old form: see
-//! [`crate::golden`] in the tests, which holds one stored sample for every name and version.
+//! nothing else. A new version of an event keeps reading the old form: `golden/` holds one stored
+//! sample for every name and version, and a test reads them all.
 
 use crate::personal::Personal;
 use uuid::Uuid;
