@@ -1,9 +1,9 @@
 //! The executor: one way in for every command.
 //!
-//! Who asks and may they → load → decide → append → outcome. A lost race is decided again on what is
-//! there then, a bounded number of times; from the second attempt on, commands of this process that
-//! want the same stream queue for it one after another, because only one of them can win at a time.
-//! The append is what decides who won, so the queue saves work and nothing depends on it.
+//! Who asks and may they → load → decide → append → outcome. A lost race is decided again on what
+//! is there then, a bounded number of times; from the second attempt on, commands of this process
+//! that want the same stream queue for it one after another, because only one of them can win at a
+//! time. The append is what decides who won, so the queue saves work and nothing depends on it.
 
 use crate::access::Authority;
 use crate::caller::Caller;

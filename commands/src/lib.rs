@@ -1,12 +1,13 @@
 //! The only writer of events.
 //!
 //! A request goes through [`Executor::execute`]: who asks and may they ([`Caller`], `access`) →
-//! load → decide ([`domain`]) → append ([`event_log`]) → [`Outcome`]. Losing a race is not an error:
-//! it is loaded and decided again, a bounded number of times. Flows turn events into further
+//! load → decide ([`domain`]) → append ([`event_log`]) → [`Outcome`]. Losing a race is not an
+//! error: it is loaded and decided again, a bounded number of times. Flows turn events into further
 //! commands ([`flows`]); workers carry out effects ([`workers`]).
 //!
 //! What one command does to which streams is its plan, one file per context in `plan/`. No business
-//! rule lives here: plans gather the recorded inputs (time, ids, prices, limits) and ask the domain.
+//! rule lives here: plans gather the recorded inputs (time, ids, prices, limits) and ask the
+//! domain.
 
 mod access;
 mod caller;

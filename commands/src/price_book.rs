@@ -1,7 +1,7 @@
 //! The price book: everything that a usage record is priced by, as it was at a position.
 //!
-//! Folded from the catalogue's streams; a price that changed counts from its own position on, so that
-//! pricing the same record again gives the same charge, whenever it is done.
+//! Folded from the catalogue's streams; a price that changed counts from its own position on, so
+//! that pricing the same record again gives the same charge, whenever it is done.
 
 use crate::failure::Failure;
 use domain::Event;

@@ -1,8 +1,8 @@
 //! Recording usage: many records at once, each counted once for ever.
 //!
 //! A report is checked as a whole before anything is recorded: a record that names an unknown meter
-//! or could not be priced refuses the report and says which record it is. What a repeat finds is its
-//! position; what contradicts an earlier record is refused record by record.
+//! or could not be priced refuses the report and says which record it is. What a repeat finds is
+//! its position; what contradicts an earlier record is refused record by record.
 
 use crate::caller::Caller;
 use crate::executor::{Executor, of_append};

@@ -1,8 +1,8 @@
 //! Every command that can be asked: its inputs, the right it needs, what it is about.
 //!
-//! One file per context; one variant is one mutation of the API or one thing that a flow or a worker
-//! asks for. Ids of what is created are not inputs: they follow from the command's id. What is hashed
-//! to tell a repeat from a reuse is the serialized command.
+//! One file per context; one variant is one mutation of the API or one thing that a flow or a
+//! worker asks for. Ids of what is created are not inputs: they follow from the command's id. What
+//! is hashed to tell a repeat from a reuse is the serialized command.
 
 mod access;
 mod catalogue;
@@ -163,8 +163,8 @@ pub struct NewKey {
 pub enum Right {
     /// Whoever holds a permission within a scope.
     Permission(Permission, Scope),
-    /// The person themself for a key of their own; for anybody else's only an administrator, because
-    /// a key acts for its user.
+    /// The person themself for a key of their own; for anybody else's only an administrator,
+    /// because a key acts for its user.
     NewKeyFor(UserId, Option<OrganizationId>),
     /// Whoever may do this to this key: its owner, its organization's, or the platform's.
     OfKey(ApiKeyId, Action),

@@ -1,9 +1,9 @@
 //! Charging: recorded usage is priced and charged to the organization's credits.
 //!
-//! Usage is read in the order of the log. Each organization's records are gathered into charges of at
-//! most [`LINES_MAX`] records of one month, priced by the price book and the tier as they were at
-//! the record's own position, so that charging again gives the same figures. That a record is charged
-//! once is the account's own rule: it knows up to which position it is charged.
+//! Usage is read in the order of the log. Each organization's records are gathered into charges of
+//! at most [`LINES_MAX`] records of one month, priced by the price book and the tier as they were
+//! at the record's own position, so that charging again gives the same figures. That a record is
+//! charged once is the account's own rule: it knows up to which position it is charged.
 
 use super::{PAGE, advance, ask, pause, position};
 use crate::command::CreditCommand;
@@ -165,8 +165,8 @@ impl Charging {
         Ok(())
     }
 
-    /// Adds a record to the charges of its organization. A tier whose terms are not in the book is a
-    /// damaged history: nothing is guessed then.
+    /// Adds a record to the charges of its organization. A tier whose terms are not in the book is
+    /// a damaged history: nothing is guessed then.
     fn gather(
         &self,
         recorded: &Recorded,

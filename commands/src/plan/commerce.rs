@@ -1,5 +1,5 @@
-//! Plans about purchases. A refund touches two histories at once: money goes back only together with
-//! the credits, in one append.
+//! Plans about purchases. A refund touches two histories at once: money goes back only together
+//! with the credits, in one append.
 
 use super::{CLAIM_REFERENCE, Planner};
 use crate::command::PurchaseCommand;

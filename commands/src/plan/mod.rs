@@ -1,4 +1,5 @@
-//! What a command does: which streams it decides on, with which recorded inputs, under which claims.
+//! What a command does: which streams it decides on, with which recorded inputs, under which
+//! claims.
 
 mod access;
 mod catalogue;

@@ -34,7 +34,8 @@ pub trait ContainerEngine: Send + Sync + 'static {
 pub enum EngineError {
     /// The request certainly never got there.
     #[error(
-        "the container engine cannot be reached; check that it runs and that DOCKER_HOST names it"
+        "the container engine cannot be reached; check that it runs, that DOCKER_HOST names it and \
+         that this account may use it"
     )]
     Unreachable,
     /// The engine knows no such container.
@@ -43,7 +44,7 @@ pub enum EngineError {
     /// The engine answered that it will not, or could not.
     #[error("the container engine refused: {0}")]
     Refused(String),
-    /// The request may have got there, and no answer came back.
+    /// The request may have got there, and no answer came back that could be read.
     #[error("the container engine gave no answer in time")]
     Timeout,
 }

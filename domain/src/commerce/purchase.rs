@@ -2,8 +2,8 @@
 //!
 //! Lifecycle: initiated → paid → fulfilled → partially refunded → refunded; or failed. A refunded
 //! purchase never returns, and a late or repeated notice changes nothing. A refund gives money back
-//! for credits that nobody spent: money is allotted to credits cumulatively, so that any sequence of
-//! partial refunds adds up to the price exactly.
+//! for credits that nobody spent: money is allotted to credits cumulatively, so that any sequence
+//! of partial refunds adds up to the price exactly.
 
 use crate::aggregate::Aggregate;
 use crate::events::events;
@@ -290,8 +290,8 @@ impl Purchase {
     }
 }
 
-/// The money for the credits between two marks: what the upper mark is worth less what the lower is,
-/// each rounded half-even to a minor unit.
+/// The money for the credits between two marks: what the upper mark is worth less what the lower
+/// is, each rounded half-even to a minor unit.
 fn money_for(initiated: &PurchaseInitiated, before: Credits, after: Credits) -> Money {
     let up_to = |mark: Credits| {
         let product = initiated.price.minor().saturating_mul(i128::from(mark.micro()));
