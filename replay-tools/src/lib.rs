@@ -1,1 +1,24 @@
-//! replay-tools
+//! The tools of whoever replays history: auditors, finance, operators. Binary `opscenter-replay`.
+//!
+//! Each subcommand is a file. They look at an installation beside a running server or without one,
+//! through transactions that the database keeps read-only, and answer from the log itself; only
+//! `rebuild` writes, and only read models. What a tool cannot vouch for is an error, never a
+//! figure.
+//!
+//! Exit codes: 0 the answer was given, 1 something is wrong with what was looked at, 2 the question
+//! cannot be answered (a wrong argument, no database, no such thing).
+
+pub mod command_line;
+mod events;
+mod failure;
+mod history;
+mod moment;
+mod organization;
+mod output;
+mod raw;
+mod session;
+mod totals;
+mod verify;
+
+use failure::Failure;
+use output::Out;

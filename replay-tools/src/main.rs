@@ -1,1 +1,11 @@
-fn main() {}
+//! `opscenter-replay`: see [`replay_tools`].
+
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    replay_tools::command_line::run().await
+}

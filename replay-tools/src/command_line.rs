@@ -1,0 +1,96 @@
+//! The command line: which tools there are, and what the process ends with.
+
+use crate::{Failure, events, totals, verify};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use installation::Place;
+use std::io::{BufWriter, Write};
+use std::process::ExitCode;
+
+/// Replays, verifies and explains the history of an Ops Center installation.
+#[derive(Debug, Parser)]
+#[command(
+    name = "opscenter-replay",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Exit codes:
+  0  the answer was given, and nothing is wrong
+  1  something is wrong with what was looked at
+  2  the question cannot be answered: a wrong argument, no database, no such thing
+
+All tools work beside a running server and without one. None of them writes to the log."
+)]
+struct CommandLine {
+    #[command(flatten)]
+    place: Place,
+    #[command(subcommand)]
+    tool: Tool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Tool {
+    /// Recompute every hash and the chain, and name the first position that is wrong
+    Verify(verify::Options),
+    /// What an organization used, was charged, has and owes, as of any moment
+    Totals(totals::Options),
+    /// History as JSON Lines: filtered, followed, or raw
+    Events(events::Options),
+    /// Print a completion script for a shell
+    Completions(Completions),
+}
+
+#[derive(Args, Debug)]
+struct Completions {
+    /// For which shell
+    shell: Shell,
+}
+
+/// Reads the command line, runs the tool, prints what went wrong.
+#[must_use]
+pub async fn run() -> ExitCode {
+    let line = CommandLine::parse();
+    let mut out = BufWriter::new(std::io::stdout());
+    let result = line.carry_out(&mut out).await;
+    let result = result.and_then(|()| Ok(out.flush()?));
+    let Err(failure) = result else {
+        return ExitCode::SUCCESS;
+    };
+    // What was found before it still counts, and comes first.
+    let _gone = out.flush();
+    let story = failure.story();
+    if !story.is_empty() {
+        eprintln!("opscenter-replay: {story}");
+    }
+    failure.exit_code()
+}
+
+impl CommandLine {
+    async fn carry_out(&self, out: crate::Out<'_>) -> Result<(), Failure> {
+        match &self.tool {
+            Tool::Verify(options) => verify::run(options, &self.place, out).await,
+            Tool::Totals(options) => totals::run(options, &self.place, out).await,
+            Tool::Events(options) => events::run(options, &self.place, out).await,
+            Tool::Completions(Completions { shell }) => {
+                let mut script = Vec::new();
+                clap_complete::generate(
+                    *shell,
+                    &mut Self::command(),
+                    "opscenter-replay",
+                    &mut script,
+                );
+                Ok(out.write_all(&script)?)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        CommandLine::command().debug_assert();
+    }
+}

@@ -1,0 +1,183 @@
+//! Reading history in pages: one stream, or everything that fits a filter.
+//!
+//! Nothing here holds more than a page: a log of any length is folded in the memory of one.
+
+use crate::Failure;
+use domain::Event;
+use event_log::{EventLog, Position, Recorded, StreamId};
+use sqlx::postgres::{PgPool, PgRow};
+use sqlx::{AssertSqlSafe, Row};
+use uuid::Uuid;
+
+/// How many positions one query looks at, so that a filter that fits nothing is not one long query.
+const WINDOW: i64 = 50_000;
+/// How many events one page holds.
+const PAGE: i64 = 4_000;
+
+const COLUMNS: &str = "select position, tenant, stream, stream_version, type, schema_version,
+    event_id, recorded_at, occurred_at, actor, causation, correlation, meta, payload
+    from event_log.log ";
+
+/// Which events are wanted; what is not said does not matter.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Filter {
+    /// Of this organization.
+    pub(crate) tenant: Option<Uuid>,
+    /// With one of these names; any when empty.
+    pub(crate) types: Vec<String>,
+    /// Of this stream.
+    pub(crate) stream: Option<String>,
+    /// By this actor.
+    pub(crate) actor: Option<String>,
+}
+
+impl Filter {
+    /// Whether an event is wanted.
+    #[must_use]
+    pub(crate) fn takes(&self, event: &Recorded) -> bool {
+        let stream = event.stream.as_ref().map(StreamId::as_str);
+        self.tenant.is_none_or(|tenant| tenant == event.tenant)
+            && (self.types.is_empty() || self.types.contains(&event.type_name))
+            && self.stream.as_ref().is_none_or(|name| Some(name.as_str()) == stream)
+            && self.actor.as_ref().is_none_or(|actor| *actor == event.actor)
+    }
+}
+
+/// A walk over the events that fit a filter, in the order of the log.
+#[derive(Debug)]
+pub(crate) struct Scan {
+    pool: PgPool,
+    filter: Filter,
+    after: Position,
+    to: Position,
+}
+
+impl Scan {
+    /// From after a position up to and with another.
+    #[must_use]
+    pub(crate) fn new(log: &EventLog, filter: Filter, after: Position, to: Position) -> Self {
+        Self { pool: log.pool().clone(), filter, after, to }
+    }
+
+    /// Up to where it has looked.
+    #[must_use]
+    pub(crate) fn position(&self) -> Position {
+        self.after
+    }
+
+    /// The next events; `None` when there are no more. A page may be empty before that.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<Recorded>>, Failure> {
+        if self.after >= self.to {
+            return Ok(None);
+        }
+        let end = self.to.0.min(self.after.0.saturating_add(WINDOW));
+        let sql = format!(
+            "{COLUMNS} where position > $1 and position <= $2
+                and ($3::uuid is null or tenant = $3)
+                and (cardinality($4::text[]) = 0 or type = any($4))
+                and ($5::text is null or stream = $5)
+                and ($6::text is null or actor = $6)
+              order by position limit $7"
+        );
+        let rows = sqlx::query(AssertSqlSafe(sql))
+            .bind(self.after)
+            .bind(end)
+            .bind(self.filter.tenant)
+            .bind(&self.filter.types)
+            .bind(self.filter.stream.as_deref())
+            .bind(self.filter.actor.as_deref())
+            .bind(PAGE)
+            .fetch_all(&self.pool)
+            .await?;
+        let page = rows.iter().map(recorded).collect::<Result<Vec<_>, _>>()?;
+        let full = i64::try_from(page.len()).is_ok_and(|count| count == PAGE);
+        self.after = match page.last() {
+            Some(last) if full => last.position,
+            Some(_) | None => Position(end),
+        };
+        Ok(Some(page))
+    }
+}
+
+/// The events of a stream after a version, up to a position: one page of them.
+///
+/// # Errors
+/// When the database does not answer.
+pub(crate) async fn stream_page(
+    log: &EventLog,
+    stream: &StreamId,
+    after_version: i64,
+    to: Position,
+    limit: i64,
+) -> Result<Vec<Recorded>, Failure> {
+    let sql = format!(
+        "{COLUMNS} where stream = $1 and stream_version > $2 and position <= $3
+          order by stream_version limit $4"
+    );
+    let rows = sqlx::query(AssertSqlSafe(sql))
+        .bind(stream.as_str())
+        .bind(after_version)
+        .bind(to)
+        .bind(limit)
+        .fetch_all(log.pool())
+        .await?;
+    Ok(rows.iter().map(recorded).collect::<Result<Vec<_>, _>>()?)
+}
+
+/// The events at these positions, in order.
+///
+/// # Errors
+/// When the database does not answer.
+pub(crate) async fn at_positions(
+    log: &EventLog,
+    positions: &[i64],
+) -> Result<Vec<Recorded>, Failure> {
+    let sql = format!("{COLUMNS} where position = any($1) order by position");
+    let rows = sqlx::query(AssertSqlSafe(sql)).bind(positions).fetch_all(log.pool()).await?;
+    Ok(rows.iter().map(recorded).collect::<Result<Vec<_>, _>>()?)
+}
+
+/// What was recorded, as the domain reads it.
+///
+/// # Errors
+/// [`Failure::Event`] for one that this program does not know.
+pub(crate) fn decode(recorded: &Recorded) -> Result<Event, Failure> {
+    Event::decode(&recorded.type_name, recorded.schema_version, &recorded.payload)
+        .map_err(|source| Failure::Event { position: recorded.position, source })
+}
+
+/// Returns once everything that was visible before is on disk, so that no answer tells of what a
+/// crash takes back. A role that may only look cannot ask for that; the log's own appends make it
+/// so within milliseconds.
+pub(crate) async fn settle(log: &EventLog) {
+    if let Err(error) = log.settle().await {
+        tracing::debug!(%error, "the log could not be asked to write itself out");
+    }
+}
+
+fn recorded(row: &PgRow) -> Result<Recorded, sqlx::Error> {
+    let stream: Option<String> = row.try_get(2)?;
+    let stream = stream
+        .map(StreamId::try_from)
+        .transpose()
+        .map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+    Ok(Recorded {
+        position: row.try_get(0)?,
+        tenant: row.try_get(1)?,
+        stream,
+        stream_version: row.try_get(3)?,
+        type_name: row.try_get(4)?,
+        schema_version: row.try_get(5)?,
+        event_id: row.try_get(6)?,
+        recorded_at: row.try_get(7)?,
+        occurred_at: row.try_get(8)?,
+        actor: row.try_get(9)?,
+        causation: row.try_get(10)?,
+        correlation: row.try_get(11)?,
+        meta: row.try_get(12)?,
+        payload: row.try_get(13)?,
+    })
+}

@@ -1,0 +1,279 @@
+//! `verify`: recomputes every commitment, every event hash and the chain, and checks that batches
+//! tile the log, positions and stream versions are dense and the log's time moves forward.
+//!
+//! Rows stream through: reading them and hashing them go on side by side, in the memory of a few
+//! pages (and one number for every stream). What is wrong first is named by position. A log whose
+//! tail was dropped is whole in itself; it is found by comparing with a chain that was noted
+//! before, outside the database.
+
+mod describe;
+mod file;
+pub(crate) mod tables;
+
+use crate::output::{Out, progress, thousands};
+use crate::{Failure, session};
+use clap::Args;
+use data_encoding::HEXLOWER;
+use describe::describe;
+use event_log::verify::{Hash, RawBatch, RawRow, Verifier};
+use indicatif::ProgressBar;
+use installation::Place;
+use std::path::PathBuf;
+use std::time::Instant;
+use tokio::sync::mpsc;
+
+/// How many batches' worth of reading may be ahead of the hashing, counted in pages.
+pub(crate) const PAGES_AHEAD: usize = 3;
+/// Far more than any append records at once.
+const BATCH_EVENTS_MAX: i64 = 100_000;
+
+/// What to verify, and against what.
+#[derive(Args, Clone, Debug, Default)]
+#[command(after_long_help = "\
+Examples:
+  opscenter-replay verify
+  opscenter-replay events --raw > log.jsonl        # on the machine with the database
+  opscenter-replay verify --from log.jsonl         # on any other machine
+  opscenter-replay verify --expect-head 19412 --expect-chain 3fe1…   # noted last month")]
+pub(crate) struct Options {
+    /// Verify a file that `events --raw` wrote instead of the database; - is standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from: Option<PathBuf>,
+    /// A head noted before: the log must reach it
+    #[arg(long, value_name = "POSITION")]
+    pub(crate) expect_head: Option<i64>,
+    /// The chain noted with that head, or of the whole log when no head is given
+    #[arg(long, value_name = "HEX", value_parser = chain_of)]
+    pub(crate) expect_chain: Option<Hash>,
+    /// Answer as one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn chain_of(text: &str) -> Result<Hash, String> {
+    let bytes = HEXLOWER.decode(text.to_ascii_lowercase().as_bytes()).ok();
+    bytes
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or_else(|| format!("{text:?} is no chain; it has 64 hexadecimal digits"))
+}
+
+/// The first thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Finding {
+    /// Where.
+    pub(crate) position: i64,
+    /// What, in words.
+    pub(crate) problem: String,
+}
+
+/// A batch with the rows it claims.
+pub(crate) type Group = (RawBatch, Vec<RawRow>);
+
+/// What a reader hands over: groups to check, or the word that there is something wrong already.
+pub(crate) enum Page {
+    Groups(Vec<Group>),
+    Finding(Finding),
+}
+
+/// Whether a batch claims a number of events that an append can have recorded.
+fn is_possible(batch: &RawBatch) -> bool {
+    (0..BATCH_EVENTS_MAX).contains(&batch.last.saturating_sub(batch.first))
+}
+
+/// What was verified so far.
+#[derive(Debug)]
+struct Walk {
+    verifier: Verifier,
+    batches: u64,
+    expected: Expected,
+}
+
+/// What was noted before, outside the database.
+#[derive(Clone, Copy, Debug)]
+struct Expected {
+    head: Option<i64>,
+    chain: Option<Hash>,
+}
+
+/// Verifies and prints what was found.
+///
+/// # Errors
+/// [`Failure::Problem`] when the log is not what was recorded.
+pub(crate) async fn run(options: &Options, place: &Place, out: Out<'_>) -> Result<(), Failure> {
+    let expected = Expected { head: options.expect_head, chain: options.expect_chain };
+    let started = Instant::now();
+    let (walk, found) = match &options.from {
+        Some(path) => {
+            let (sender, pages) = mpsc::channel(PAGES_AHEAD);
+            let path = path.clone();
+            let reader = tokio::task::spawn_blocking(move || file::read(&path, &sender));
+            let bar = progress(-1, "events");
+            conclude(check(pages, expected, bar).await?, reader).await?
+        }
+        None => {
+            let installation = session::open(place).await?;
+            let result = verify_tables(&installation, expected).await;
+            installation.close().await;
+            result?
+        }
+    };
+    report(options, &walk, found, started, out)
+}
+
+async fn verify_tables(
+    installation: &installation::Installation,
+    expected: Expected,
+) -> Result<(Walk, Option<Finding>), Failure> {
+    let (sender, pages) = mpsc::channel(PAGES_AHEAD);
+    let bounds = tables::Bounds::look(installation.pool()).await?;
+    let bar = progress(bounds.head, "events");
+    let pool = installation.pool().clone();
+    let reader = tokio::spawn(async move { tables::read(&pool, bounds, 0, &sender).await });
+    conclude(check(pages, expected, bar).await?, reader).await
+}
+
+/// What the reader failed at matters only when nothing was found before.
+async fn conclude(
+    (walk, found): (Walk, Option<Finding>),
+    reader: tokio::task::JoinHandle<Result<(), Failure>>,
+) -> Result<(Walk, Option<Finding>), Failure> {
+    let read = reader
+        .await
+        .map_err(|error| Failure::Problem(format!("reading the log broke off: {error}")))?;
+    if found.is_none() {
+        read?;
+    }
+    let found = found.or_else(|| walk.compare_end());
+    Ok((walk, found))
+}
+
+/// Hashes on a thread of its own what the reader hands over.
+async fn check(
+    mut pages: mpsc::Receiver<Page>,
+    expected: Expected,
+    bar: ProgressBar,
+) -> Result<(Walk, Option<Finding>), Failure> {
+    let hashing = tokio::task::spawn_blocking(move || {
+        let mut walk = Walk { verifier: Verifier::new(), batches: 0, expected };
+        while let Some(page) = pages.blocking_recv() {
+            let found = match page {
+                Page::Finding(finding) => Some(finding),
+                Page::Groups(groups) => groups.iter().find_map(|group| walk.take(group)),
+            };
+            bar.set_position(u64::try_from(walk.verifier.position().0).unwrap_or_default());
+            if found.is_some() {
+                bar.abandon();
+                return (walk, found);
+            }
+        }
+        bar.finish_and_clear();
+        (walk, None)
+    });
+    hashing.await.map_err(|error| Failure::Problem(format!("hashing broke off: {error}")))
+}
+
+impl Walk {
+    fn take(&mut self, (batch, rows): &Group) -> Option<Finding> {
+        if batch.first == self.verifier.position().next().0 && !is_possible(batch) {
+            return Some(Finding {
+                position: batch.first,
+                problem: format!(
+                    "the batch that begins here claims to end at {}, as no append does",
+                    batch.last
+                ),
+            });
+        }
+        if let Err(finding) = self.verifier.batch(batch, rows) {
+            return Some(describe(&finding, batch));
+        }
+        self.batches += 1;
+        let Expected { head: Some(head), chain } = self.expected else {
+            return None;
+        };
+        if (batch.first..batch.last).contains(&head) {
+            return Some(Finding {
+                position: head,
+                problem: format!(
+                    "the expected head is inside the batch {} to {}: history was written anew",
+                    batch.first, batch.last
+                ),
+            });
+        }
+        let differs = chain.is_some_and(|chain| chain != self.verifier.chain());
+        (head == batch.last && differs).then(|| Finding {
+            position: head,
+            problem: "the chain here is not the expected one: history up to here was written anew"
+                .to_owned(),
+        })
+    }
+
+    /// Compares the end with what was noted before.
+    fn compare_end(&self) -> Option<Finding> {
+        let end = self.verifier.position().0;
+        match self.expected {
+            Expected { head: Some(head), .. } if head > end => Some(Finding {
+                position: end + 1,
+                problem: format!(
+                    "the log ends before it, and {head} was the head once: its tail was dropped"
+                ),
+            }),
+            Expected { head: None, chain: Some(chain) } if chain != self.verifier.chain() => {
+                Some(Finding {
+                    position: end,
+                    problem: "the chain at the end of the log is not the expected one; it has \
+                              grown, or its tail was dropped (name the head with --expect-head)"
+                        .to_owned(),
+                })
+            }
+            Expected { .. } => None,
+        }
+    }
+}
+
+fn report(
+    options: &Options,
+    walk: &Walk,
+    found: Option<Finding>,
+    started: Instant,
+    out: Out<'_>,
+) -> Result<(), Failure> {
+    let head = walk.verifier.position().0;
+    let events = u64::try_from(head).unwrap_or_default();
+    let micros = started.elapsed().as_micros().max(1);
+    let rate = u64::try_from(u128::from(events) * 1_000_000 / micros).unwrap_or(u64::MAX);
+    let chain = HEXLOWER.encode(&walk.verifier.chain());
+    if options.json {
+        let mut answer = serde_json::json!({
+            "ok": found.is_none(),
+            "events": events,
+            "batches": walk.batches,
+            "head": head,
+            "chain": chain,
+            "events_per_second": rate,
+        });
+        if let Some(finding) = &found {
+            answer["first_bad_position"] = finding.position.into();
+            answer["problem"] = finding.problem.clone().into();
+        }
+        writeln!(out, "{answer}")?;
+    } else {
+        writeln!(out, "events   {}", thousands(events))?;
+        writeln!(out, "batches  {}", thousands(walk.batches))?;
+        writeln!(out, "head     {head}")?;
+        writeln!(out, "chain    {chain}")?;
+        writeln!(out, "speed    {} events/s", thousands(rate))?;
+    }
+    match found {
+        None if options.json => Ok(()),
+        None => Ok(writeln!(
+            out,
+            "The log is whole: every hash, the chain, all positions and versions are as they should be."
+        )?),
+        Some(finding) => Err(Failure::Problem(format!(
+            "position {}: {}; everything before {} is whole",
+            finding.position,
+            finding.problem,
+            head + 1
+        ))),
+    }
+}

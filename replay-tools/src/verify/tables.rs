@@ -1,0 +1,204 @@
+//! The log as it lies in the database, handed over in groups of a batch and its rows.
+//!
+//! Read with distrust: bounds are taken in one statement, times that no program can hold are read
+//! as another time (and then do not hash to what was recorded), and a row that cannot be read at
+//! all is a finding.
+
+use super::{Finding, Group, Page, is_possible};
+use crate::Failure;
+use event_log::verify::{RawBatch, RawRow};
+use sqlx::postgres::{PgPool, PgRow};
+use sqlx::{FromRow, Row};
+use std::collections::VecDeque;
+use tokio::sync::mpsc;
+
+const BATCHES_PAGE: i64 = 2_000;
+const ROWS_PAGE: i64 = 8_000;
+
+/// A superuser can write times beyond what other programs hold; they become the year 1970.
+macro_rules! bounded {
+    ($column:literal) => {
+        concat!(
+            "case when ",
+            $column,
+            " between '4000-01-01 bc' and '200000-01-01' then ",
+            $column,
+            " else 'epoch' end as ",
+            $column
+        )
+    };
+}
+
+const BATCHES: &str = concat!(
+    "select first, last, ",
+    bounded!("recorded_at"),
+    ", chain from event_log.log_batch where first > $1 and first <= $2 order by first limit $3"
+);
+
+// A range and no limit: where somebody gave two rows one position, both are seen.
+const ROWS: &str = concat!(
+    "select position, tenant, stream, stream_version, type, schema_version, event_id, ",
+    bounded!("recorded_at"),
+    ", ",
+    bounded!("occurred_at"),
+    ", actor, causation, correlation, meta, payload, meta_salt, payload_salt, subjects, event_hash
+       from event_log.log where position > $1 and position <= $2 order by position"
+);
+
+/// Where the log began and ended when verifying began.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// The last position of the last batch.
+    pub(crate) head: i64,
+    last_row: i64,
+    first_row: i64,
+    first_batch: i64,
+}
+
+impl Bounds {
+    pub(crate) async fn look(pool: &PgPool) -> Result<Self, Failure> {
+        let (head, last_row, first_row, first_batch) = sqlx::query_as(
+            "select coalesce((select last from event_log.log_batch
+                               order by first desc limit 1), 0),
+                    coalesce((select max(position) from event_log.log), 0),
+                    coalesce((select min(position) from event_log.log), 1),
+                    coalesce((select min(first) from event_log.log_batch), 1)",
+        )
+        .fetch_one(pool)
+        .await?;
+        Ok(Self { head, last_row, first_row, first_batch })
+    }
+
+    /// What is wrong at first sight.
+    fn before_the_first(self) -> Option<Finding> {
+        let first = self.first_row.min(self.first_batch);
+        (first < 1).then(|| Finding {
+            position: first,
+            problem: "the log begins at 1, and something stands before it".to_owned(),
+        })
+    }
+
+    fn after_the_last(self) -> Option<Finding> {
+        (self.last_row > self.head).then(|| Finding {
+            position: self.head + 1,
+            problem: format!(
+                "events up to {} belong to no batch; they were added, or their batch was removed",
+                self.last_row
+            ),
+        })
+    }
+}
+
+/// Hands the log over from after a position, up to where it ended when it was looked at.
+pub(crate) async fn read(
+    pool: &PgPool,
+    bounds: Bounds,
+    after: i64,
+    pages: &mpsc::Sender<Page>,
+) -> Result<(), Failure> {
+    if let Some(finding) = bounds.before_the_first() {
+        send(pages, Page::Finding(finding)).await;
+        return Ok(());
+    }
+    let mut rows = Rows { pool: pool.clone(), read: VecDeque::new(), after, head: bounds.head };
+    let mut after = after;
+    loop {
+        let batches: Vec<RawBatch> = sqlx::query_as(BATCHES)
+            .bind(after)
+            .bind(bounds.head)
+            .bind(BATCHES_PAGE)
+            .fetch_all(pool)
+            .await?;
+        let Some(last) = batches.last() else { break };
+        after = last.first;
+        if !hand_over(batches, &mut rows, pages).await? {
+            return Ok(());
+        }
+    }
+    if let Some(finding) = bounds.after_the_last() {
+        send(pages, Page::Finding(finding)).await;
+    }
+    Ok(())
+}
+
+/// Joins batches with their rows and hands them over page by page. False when nobody listens.
+async fn hand_over(
+    batches: Vec<RawBatch>,
+    rows: &mut Rows,
+    pages: &mpsc::Sender<Page>,
+) -> Result<bool, Failure> {
+    let (mut groups, mut held): (Vec<Group>, i64) = (Vec::new(), 0);
+    for batch in batches {
+        let joined = match rows.of(&batch).await? {
+            Ok(joined) => joined,
+            Err(finding) => {
+                // What comes before it is checked first.
+                send(pages, Page::Groups(groups)).await;
+                send(pages, Page::Finding(finding)).await;
+                return Ok(false);
+            }
+        };
+        held += i64::try_from(joined.len()).unwrap_or(i64::MAX);
+        groups.push((batch, joined));
+        if held >= ROWS_PAGE {
+            held = 0;
+            if !send(pages, Page::Groups(std::mem::take(&mut groups))).await {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(send(pages, Page::Groups(groups)).await)
+}
+
+async fn send(pages: &mpsc::Sender<Page>, page: Page) -> bool {
+    pages.send(page).await.is_ok()
+}
+
+/// The rows of the log, read ahead by a page.
+struct Rows {
+    pool: PgPool,
+    read: VecDeque<Result<RawRow, Finding>>,
+    after: i64,
+    head: i64,
+}
+
+impl Rows {
+    /// What stands up to the end of a batch.
+    async fn of(&mut self, batch: &RawBatch) -> Result<Result<Vec<RawRow>, Finding>, Failure> {
+        // Such a batch is a finding by itself, and its rows need not be held.
+        if !is_possible(batch) {
+            return Ok(Ok(Vec::new()));
+        }
+        let mut rows = Vec::new();
+        loop {
+            match self.read.front() {
+                Some(Ok(row)) if row.position > batch.last => return Ok(Ok(rows)),
+                Some(_) => match self.read.pop_front() {
+                    Some(Ok(row)) => rows.push(row),
+                    Some(Err(finding)) => return Ok(Err(finding)),
+                    None => {}
+                },
+                None if self.after >= self.head.min(batch.last) => return Ok(Ok(rows)),
+                None => self.read_on().await?,
+            }
+        }
+    }
+
+    async fn read_on(&mut self) -> Result<(), Failure> {
+        let to = self.head.min(self.after + ROWS_PAGE);
+        let rows = sqlx::query(ROWS).bind(self.after).bind(to).fetch_all(&self.pool).await?;
+        self.after = to;
+        for row in &rows {
+            self.read.push_back(readable(row)?);
+        }
+        Ok(())
+    }
+}
+
+fn readable(row: &PgRow) -> Result<Result<RawRow, Finding>, Failure> {
+    let position: i64 = row.try_get("position")?;
+    Ok(RawRow::from_row(row).map_err(|error| Finding {
+        position,
+        problem: format!("the row cannot be read ({error}); it was edited"),
+    }))
+}

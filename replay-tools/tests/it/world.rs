@@ -1,0 +1,228 @@
+//! The history that the tests look at, made through the same front door as any other.
+//!
+//! `acme` (professional) calls two models while the price of one and the rate card change, buys
+//! credits, spends, holds, and is refunded; `lone-wolf` (own key) pays fees; `tight` (free) has
+//! almost nothing and owes. One user is erased. Part of `late`'s usage is never charged.
+
+use commands::{
+    AccessCommand, CatalogueCommand, Command, CreditCommand, Executor, PurchaseCommand, Request,
+    ServiceCommand, Subject, SystemClock, TenancyCommand, UsageItem, UsageReport, flows,
+};
+use commands::{Caller, new_command_id};
+use domain::catalogue::model::{ModelPriced, TokenPrice};
+use domain::catalogue::rate_card::PowerLevel;
+use domain::catalogue::standard;
+use domain::credits::{GrantKind, GrantSource};
+use domain::values::{Amount, Credits, Currency, Money, OrganizationId, Text, UserId};
+use installation::Installation;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub(crate) const EMAIL: &str = "ada@example.org";
+
+/// Asks for commands and expects them to be accepted.
+pub(crate) struct World {
+    pub(crate) executor: Executor,
+}
+
+pub(crate) fn text(text: &str) -> Text {
+    text.parse().unwrap()
+}
+
+fn amount(text: &str) -> Amount {
+    text.parse().unwrap()
+}
+
+impl World {
+    pub(crate) fn new(installation: &Installation) -> Self {
+        let keys = installation.keys().unwrap().clone();
+        let clock = Arc::new(SystemClock);
+        Self { executor: Executor::new(installation.log().clone(), keys, clock) }
+    }
+
+    pub(crate) async fn ask(&self, command: impl Into<Command>) -> Subject {
+        let request = Request {
+            command_id: new_command_id(),
+            caller: Caller::system("test"),
+            expected_version: None,
+            command: command.into(),
+        };
+        self.executor.execute(request).await.unwrap().subject
+    }
+
+    pub(crate) async fn settle(&self) {
+        flows::settle(&self.executor).await.unwrap();
+    }
+
+    async fn user(&self, email: &str) -> UserId {
+        let (email, name) = (email.to_owned(), "Ada L.".to_owned());
+        match self.ask(AccessCommand::UserInvite { email, name }).await {
+            Subject::User(id) => id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn organization(&self, slug: &str, tier: &str, owner: UserId) -> OrganizationId {
+        let (slug, name) = (slug.parse().unwrap(), text(slug));
+        let tier = tier.parse().unwrap();
+        match self.ask(TenancyCommand::OrganizationCreate { slug, name, owner, tier }).await {
+            Subject::Organization(id) => id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) async fn grant(&self, organization_id: OrganizationId, credits: &str) {
+        self.ask(CreditCommand::CreditGrant {
+            organization_id,
+            credits: credits.parse().unwrap(),
+            kind: GrantKind::Promotional,
+            source: GrantSource::Manual { reason: text("welcome") },
+            priority: 10,
+            effective_at: None,
+            expires_at: None,
+        })
+        .await;
+    }
+
+    async fn price(&self, model: &str, input: &str, output: &str) {
+        let token = TokenPrice { above: 0, input: amount(input), output: amount(output) };
+        let long = TokenPrice { above: 5_000, input: amount("1e-05"), ..token.clone() };
+        let prices = [("input_cost_per_token".to_owned(), token.input)].into();
+        self.ask(CatalogueCommand::ModelPrice(Box::new(ModelPriced {
+            model: model.parse().unwrap(),
+            version: 0,
+            provider: text("openai"),
+            mode: None,
+            tokens: vec![token, long],
+            prices,
+            max_input_tokens: None,
+            max_output_tokens: None,
+        })))
+        .await;
+    }
+
+    /// Records usage whose figures are all different.
+    pub(crate) async fn usage(
+        &self,
+        organization_id: OrganizationId,
+        source: &str,
+        model: &str,
+        count: u64,
+    ) {
+        let numbers: Vec<u64> = (0..count).collect();
+        for part in numbers.chunks(100) {
+            let records = part.iter().map(|number| item(*number, model)).collect();
+            let source = text(source);
+            let report = UsageReport { organization_id, source, records, command_id: None };
+            self.executor.record_usage(&Caller::system("test"), report).await.unwrap();
+        }
+    }
+}
+
+fn item(number: u64, model: &str) -> UsageItem {
+    let minutes = i64::try_from(number).unwrap() * 97;
+    // Begins in the last hours of November, so that charges fall into two months.
+    let begin: domain::Instant = "2026-11-30T20:00:00Z".parse().unwrap();
+    let mut quantities: BTreeMap<_, _> = [
+        ("llm_tokens_input".parse().unwrap(), 374 + number * 13),
+        ("llm_tokens_output".parse().unwrap(), 44 + number * 7 % 50),
+    ]
+    .into();
+    if number % 10 == 3 {
+        quantities.insert("concurrent_connections".parse().unwrap(), number % 17);
+        quantities.insert("tts_characters".parse().unwrap(), 1_001);
+    }
+    UsageItem {
+        usage_id: text(&number.to_string()),
+        occurred_at: begin + chrono::TimeDelta::minutes(minutes % 1_000),
+        model: Some(model.parse().unwrap()),
+        power: PowerLevel::ALL[usize::try_from(number % 3).unwrap()],
+        quantities,
+    }
+}
+
+/// Makes the history.
+pub(crate) async fn furnish(installation: &Installation) {
+    let world = World::new(installation);
+    catalogue(&world).await;
+    let ada = world.user(EMAIL).await;
+    let acme = world.organization("acme", "professional", ada).await;
+    let wolf = world.organization("lone-wolf", "byok", ada).await;
+    let tight = world.organization("tight", "free", ada).await;
+    world.settle().await;
+    world.grant(wolf, "20").await;
+    world.grant(tight, "0.123457").await;
+    world.usage(acme, "gateway", "gpt-4o", 300).await;
+    world.usage(wolf, "gateway", "gpt-4o", 40).await;
+    world.price("gpt-4o", "3e-06", "1.25e-05").await;
+    world.usage(acme, "batch", "gpt-4o", 120).await;
+    let mut rates = standard::rates().unwrap();
+    rates.power.insert(PowerLevel::Eco, amount("0.2"));
+    world.ask(CatalogueCommand::RateCardPublish(Box::new(rates))).await;
+    world.usage(acme, "other", "unlisted-model", 30).await;
+    world.usage(tight, "gateway", "gpt-4o", 30).await;
+    world.settle().await;
+    money(&world, acme).await;
+    service(&world).await;
+    let gone = world.user("gone@example.org").await;
+    let tenant = uuid::Uuid::nil();
+    installation.keys().unwrap().erase(tenant, gone.uuid()).await.unwrap();
+    world.settle().await;
+    let late = world.organization("late", "starter", ada).await;
+    world.settle().await;
+    world.usage(late, "gateway", "gpt-4o", 5).await;
+}
+
+async fn catalogue(world: &World) {
+    for (tier, terms) in standard::tiers().unwrap() {
+        let terms = Box::new(terms);
+        world.ask(CatalogueCommand::TierPublish { tier, terms }).await;
+    }
+    for meter in standard::meters().unwrap() {
+        world.ask(CatalogueCommand::MeterDefine(meter)).await;
+    }
+    for pack in standard::credit_packs().unwrap() {
+        world.ask(CatalogueCommand::CreditPackPublish(Box::new(pack))).await;
+    }
+    // The published card, with prices for two more meters that the records name.
+    let mut rates = standard::rates().unwrap();
+    rates.meters.entry("concurrent_connections".parse().unwrap()).or_insert(Amount::ZERO);
+    world.ask(CatalogueCommand::RateCardPublish(Box::new(rates))).await;
+    world.price("gpt-4o", "2.5e-06", "1e-05").await;
+}
+
+async fn money(world: &World, organization_id: OrganizationId) {
+    let credit_pack = "1000".parse().or_else(|_| pack()).unwrap();
+    let initiate = PurchaseCommand::PurchaseInitiate { organization_id, credit_pack };
+    let Subject::Purchase(purchase_id) = world.ask(initiate).await else { panic!("no purchase") };
+    let amount = Money::parse("10.00", Currency::USD).unwrap();
+    let reference = text("transfer 4711");
+    world.ask(PurchaseCommand::PurchasePay { purchase_id, amount, reference }).await;
+    world.settle().await;
+    let reason = text("too many");
+    let credits = Some(Credits::from_whole(100).unwrap());
+    world.ask(PurchaseCommand::PurchaseRefund { purchase_id, credits, reason }).await;
+    let credits = Credits::from_whole(50).unwrap();
+    let reason = text("a report");
+    world.ask(CreditCommand::CreditSpend { organization_id, credits, reason }).await;
+    let reason = text("a call");
+    let hold = CreditCommand::CreditHoldPlace { organization_id, credits, seconds: 3_600, reason };
+    let Subject::Hold(_, hold_id) = world.ask(hold).await else { panic!("no hold") };
+    let credits = Credits::from_whole(20).unwrap();
+    world.ask(CreditCommand::CreditHoldCapture { organization_id, hold_id, credits }).await;
+    let reason = text("another call");
+    world
+        .ask(CreditCommand::CreditHoldPlace { organization_id, credits, seconds: 3_600, reason })
+        .await;
+}
+
+fn pack() -> Result<domain::values::Code, std::io::Error> {
+    let smallest = standard::credit_packs().unwrap().into_iter().min_by_key(|pack| pack.credits);
+    smallest.map(|pack| pack.credit_pack).ok_or_else(|| std::io::Error::other("no packs"))
+}
+
+async fn service(world: &World) {
+    let verbs = [domain::operations::service::Verb::Restart].into();
+    let (name, container) = ("vllm".parse().unwrap(), text("vllm-1"));
+    world.ask(ServiceCommand::ServiceRegister { name, container, verbs }).await;
+}
