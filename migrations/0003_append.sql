@@ -71,32 +71,32 @@ declare
     before timestamptz;
 begin
     perform pg_advisory_xact_lock(1869640547, 1);
-    select b.last, b.chain, b.recorded_at into head, chain, before
-      from event_log.log_batch b order by b.first desc limit 1;
-    if not found then
+    select b.last, b.chain, b.recorded_at, p.last into head, chain, before, capacity
+      from (select max(last) as last from event_log.log_partition) p
+      left join lateral (select * from event_log.log_batch order by first desc limit 1) b on true;
+    if head is null then
         head := 0;
         chain := decode(repeat('00', 32), 'hex');
         before := '-infinity';
     end if;
-    select coalesce(max(p.last), 0) into capacity from event_log.log_partition p;
+    capacity := coalesce(capacity, 0);
     recorded_at := greatest(event_log.clock(), before + interval '1 microsecond');
 end
 $$;
 
--- Closes a batch: the chain over its events in order, one row, one wake-up call.
+-- Closes a batch: the chain over the hashes of its events in order, one row, one wake-up call.
 create function event_log.close_batch(previous bytea, first bigint, recorded_at timestamptz,
-                                      hashes bytea[])
+                                      places integer[], hashes bytea[])
 returns void language plpgsql as $$
 declare
-    events integer := cardinality(hashes);
-    joined bytea;
+    events integer := cardinality(places);
 begin
-    select string_agg(h, ''::bytea order by i) into joined
-      from unnest(hashes) with ordinality as u (h, i);
     insert into event_log.log_batch (first, last, recorded_at, chain)
-    values (first, first + events - 1, recorded_at,
-            sha256(previous || int8send(first) || int4send(events)
-                   || int8send((extract(epoch from recorded_at) * 1000000)::bigint) || joined));
+    select first, first + events - 1, recorded_at,
+           sha256(previous || int8send(first) || int4send(events)
+                  || int8send((extract(epoch from recorded_at) * 1000000)::bigint)
+                  || string_agg(hashes[p.e], ''::bytea order by p.nth))
+      from unnest(places) with ordinality as p (e, nth);
     perform pg_notify('event_log', (first + events - 1)::text);
 end
 $$;
@@ -175,6 +175,8 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     turn     record;
     receipt  record;
+    bar      record;
+    repeats  boolean;
     heads    bigint[];        -- version of each stream, as the batch goes on
     ends     bigint[];        -- position of the last event this batch gave each stream
     places   integer[] := '{}';   -- events that are recorded, in order of position
@@ -190,22 +192,32 @@ begin
     select * into turn from event_log.take_turn();
     tail := turn.head;
     room := turn.capacity;
-    for receipt in select r.* from event_log.command_receipt r
-                    where r.command_id = any (command_ids) loop
-        s := array_position(command_ids, receipt.command_id);
-        outcomes[s] := 5;
-        if receipt.content_hash = command_hashes[s] and receipt.tenant = command_tenants[s] then
-            outcomes[s] := 1;
-            firsts[s] := receipt.first;
-            lasts[s] := receipt.last;
-            times[s] := receipt.recorded_at;
-            details[s] := receipt.event_ids::text;
-        end if;
-    end loop;
-    heads := array(select coalesce(h.version, 0)
-                     from unnest(stream_names) with ordinality as u (stream, i)
-                     left join event_log.stream_head h on h.stream = u.stream
-                    order by u.i);
+    firsts := array_fill(null::bigint, array[cardinality(command_ids)]);
+    lasts := firsts;
+    numbers := firsts;
+    outcomes := firsts::smallint[];
+    times := array_fill(null::timestamptz, array[cardinality(command_ids)]);
+    details := firsts::text[];
+    ends := array_fill(null::bigint, array[cardinality(stream_names)]);
+    select exists (select from event_log.command_receipt r where r.command_id = any (command_ids)),
+           array(select coalesce((select h.version from event_log.stream_head h
+                                   where h.stream = u.stream), 0)
+                   from unnest(stream_names) as u (stream))
+      into repeats, heads;
+    if repeats then
+        for receipt in select r.* from event_log.command_receipt r
+                        where r.command_id = any (command_ids) loop
+            s := array_position(command_ids, receipt.command_id);
+            outcomes[s] := 5;
+            if receipt.content_hash = command_hashes[s] and receipt.tenant = command_tenants[s] then
+                outcomes[s] := 1;
+                firsts[s] := receipt.first;
+                lasts[s] := receipt.last;
+                times[s] := receipt.recorded_at;
+                details[s] := receipt.event_ids::text;
+            end if;
+        end loop;
+    end if;
     for c in 1 .. cardinality(command_ids) loop
         outcome := coalesce(outcomes[c], 0);
         while version_of[v] = c loop
@@ -219,9 +231,12 @@ begin
             v := v + 1;
         end loop;
         if c = 1 and outcome = 0 and cardinality(absence_tags) + cardinality(claim_scopes) > 0 then
-            select o.outcome, o.detail, o.number into outcome, details[c], numbers[c]
+            select * into bar
               from event_log.obstacle(command_tenants[c], absence_types, absence_tags,
-                       absence_after, claim_scopes, claim_values, claim_holders) o;
+                       absence_after, claim_scopes, claim_values, claim_holders);
+            outcome := bar.outcome;
+            details[c] := bar.detail;
+            numbers[c] := bar.number;
         end if;
         if outcome = 0 and tail + event_counts[c] > room then
             outcome := 6;
@@ -270,7 +285,7 @@ begin
            causations[p.e], correlations[p.e], metas[p.e], payloads[p.e], meta_salts[p.e],
            payload_salts[p.e], coalesce(subject_lists[p.e]::uuid[], '{}'), event_hashes[p.e]
       from unnest(places, place_versions) with ordinality as p (e, version, nth);
-    if ends is not null then
+    if cardinality(ends) > 0 then
         insert into event_log.stream_head
         select stream_names[u.s], heads[u.s], u.position
           from unnest(ends) with ordinality as u (position, s)
@@ -284,9 +299,8 @@ begin
           from unnest(places) with ordinality as p (e, nth),
                unnest(string_to_array(tag_lists[p.e], chr(31))) as t (tag);
     end if;
-    perform event_log.close_batch(turn.chain, turn.head + 1, turn.recorded_at,
-        array(select event_hashes[p.e] from unnest(places) with ordinality as p (e, nth)
-               order by p.nth));
+    perform event_log.close_batch(turn.chain, turn.head + 1, turn.recorded_at, places,
+                                  event_hashes);
 end
 $$;
 

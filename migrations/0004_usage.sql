@@ -45,16 +45,20 @@ begin
     number := event_log.usage_source_number(of_tenant, of_source);
     standing := contents;
     places := array(select generate_series(1, cardinality(usage_ids)));
-    if exists (select from generate_series(1, cardinality(usage_ids)) as u (i)
-                 join event_log.usage_identity k
-                   on k.source_id = number and k.usage_id = usage_ids[u.i]) then
+    -- Each identity is looked up by itself ("offset 0" keeps the planner from turning it round):
+    -- the cost is that of the batch, however many records the source has.
+    if exists (select from generate_series(1, cardinality(usage_ids)) as u (i),
+                      lateral (select from event_log.usage_identity k
+                                where k.source_id = number and k.usage_id = usage_ids[u.i]
+                               offset 0) as known) then
         select array_agg(k.position order by u.i),
                array_agg(coalesce(k.content, contents[u.i]) order by u.i),
                coalesce(array_agg(u.i order by u.i) filter (where k.position is null), '{}')
           into positions, standing, places
           from generate_series(1, cardinality(usage_ids)) as u (i)
-          left join event_log.usage_identity k
-                 on k.source_id = number and k.usage_id = usage_ids[u.i];
+          left join lateral (select k.position, k.content from event_log.usage_identity k
+                              where k.source_id = number and k.usage_id = usage_ids[u.i]
+                             offset 0) as k on true;
     end if;
     if command is not null then
         select * into receipt from event_log.command_receipt r where r.command_id = command;
@@ -101,9 +105,7 @@ begin
     insert into event_log.usage_identity
     select number, usage_ids[p.e], contents[p.e], turn.head + p.nth
       from unnest(places) with ordinality as p (e, nth);
-    perform event_log.close_batch(turn.chain, first, turn.recorded_at,
-        array(select event_hashes[p.e] from unnest(places) with ordinality as p (e, nth)
-               order by p.nth));
+    perform event_log.close_batch(turn.chain, first, turn.recorded_at, places, event_hashes);
 end
 $$;
 

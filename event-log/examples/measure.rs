@@ -26,10 +26,7 @@ fn ev(stream: Option<StreamId>, payload: &str) -> NewEvent {
 }
 fn cmd(events: Vec<NewEvent>, conditions: Vec<Condition>) -> Append {
     Append {
-        command: CommandKey {
-            id: Uuid::now_v7(),
-            content_hash: [1; 32],
-        },
+        command: CommandKey { id: Uuid::now_v7(), content_hash: [1; 32] },
         tenant: Uuid::from_u128(7),
         conditions,
         claims: vec![],
@@ -82,10 +79,7 @@ async fn main() -> R<()> {
             let t = Instant::now();
             log.append(cmd(
                 vec![ev(Some(st.clone()), BODY)],
-                vec![Condition::StreamVersion {
-                    stream: st,
-                    version: 0,
-                }],
+                vec![Condition::StreamVersion { stream: st, version: 0 }],
             ))
             .await?;
             let y = t.elapsed().as_secs_f64() * 1e6;
@@ -133,10 +127,7 @@ async fn main() -> R<()> {
                         let st = StreamId::new("thing", &Uuid::now_v7().to_string())?;
                         log.append(cmd(
                             vec![ev(Some(st.clone()), BODY)],
-                            vec![Condition::StreamVersion {
-                                stream: st,
-                                version: 0,
-                            }],
+                            vec![Condition::StreamVersion { stream: st, version: 0 }],
                         ))
                         .await?;
                     }
@@ -147,10 +138,7 @@ async fn main() -> R<()> {
                 h.await??;
             }
             let q = 64.0 * 300.0 / t.elapsed().as_secs_f64();
-            println!(
-                "{mode:?} 64 clients: plain {p:.0}/s append {q:.0}/s ratio {:.2}",
-                q / p
-            );
+            println!("{mode:?} 64 clients: plain {p:.0}/s append {q:.0}/s ratio {:.2}", q / p);
         }
         for size in [1000usize] {
             for round in 0..5 {
@@ -203,10 +191,7 @@ async fn main() -> R<()> {
                     log.append_usage(b).await?;
                 }
                 let q = (batches * size) as f64 / t.elapsed().as_secs_f64();
-                println!(
-                    "{mode:?} bulk {size}: copy {p:.0}/s usage {q:.0}/s ratio {:.2}",
-                    q / p
-                );
+                println!("{mode:?} bulk {size}: copy {p:.0}/s usage {q:.0}/s ratio {:.2}", q / p);
             }
         }
         log.close().await;

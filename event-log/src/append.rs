@@ -167,10 +167,7 @@ impl Append {
                     if tags.is_empty() {
                         return Err(refused("a condition on events must name at least one tag"));
                     }
-                    types
-                        .iter()
-                        .chain(tags)
-                        .try_for_each(|name| check_name("a name", name))?;
+                    types.iter().chain(tags).try_for_each(|name| check_name("a name", name))?;
                 }
             }
         }
@@ -183,9 +180,7 @@ impl Append {
                 (other_scope, other_value) == (scope, value)
             });
             if repeated {
-                return Err(AppendError::Refused(format!(
-                    "two changes of one claim on {scope}"
-                )));
+                return Err(AppendError::Refused(format!("two changes of one claim on {scope}")));
             }
         }
         Ok(())
@@ -193,10 +188,7 @@ impl Append {
 
     /// Roughly what it weighs in a batch.
     pub(crate) fn bytes(&self) -> usize {
-        self.events
-            .iter()
-            .map(|event| event.meta.len() + event.payload.len())
-            .sum()
+        self.events.iter().map(|event| event.meta.len() + event.payload.len()).sum()
     }
 
     /// Whether it has conditions that are checked for the first command of a call only.
@@ -207,12 +199,10 @@ impl Append {
 
     /// The streams whose version it relies on.
     pub(crate) fn expected_streams(&self) -> impl Iterator<Item = &StreamId> {
-        self.conditions
-            .iter()
-            .filter_map(|condition| match condition {
-                Condition::StreamVersion { stream, .. } => Some(stream),
-                Condition::NoneSince { .. } => None,
-            })
+        self.conditions.iter().filter_map(|condition| match condition {
+            Condition::StreamVersion { stream, .. } => Some(stream),
+            Condition::NoneSince { .. } => None,
+        })
     }
 }
 
@@ -220,16 +210,8 @@ impl ClaimChange {
     /// Scope, value and holder, whichever way the change goes.
     pub(crate) fn parts(&self) -> (&str, &[u8; 32], &str) {
         match self {
-            Self::Take {
-                scope,
-                value_hash,
-                holder,
-            }
-            | Self::Release {
-                scope,
-                value_hash,
-                holder,
-            } => (scope, value_hash, holder),
+            Self::Take { scope, value_hash, holder }
+            | Self::Release { scope, value_hash, holder } => (scope, value_hash, holder),
         }
     }
 }
@@ -246,25 +228,16 @@ pub(crate) fn check_events(events: &[NewEvent]) -> Result<(), AppendError> {
     for event in events {
         for body in [&event.meta, &event.payload] {
             if body.len() > BODY_BYTES_MAX {
-                return Err(AppendError::TooLarge {
-                    bytes: body.len(),
-                    limit: BODY_BYTES_MAX,
-                });
+                return Err(AppendError::TooLarge { bytes: body.len(), limit: BODY_BYTES_MAX });
             }
             total += body.len();
         }
         check_name("an event's type", &event.type_name)?;
         check_name("an event's actor", &event.actor)?;
-        event
-            .tags
-            .iter()
-            .try_for_each(|tag| check_name("a tag", tag))?;
+        event.tags.iter().try_for_each(|tag| check_name("a tag", tag))?;
     }
     if total > COMMAND_BYTES_MAX {
-        return Err(AppendError::TooLarge {
-            bytes: total,
-            limit: COMMAND_BYTES_MAX,
-        });
+        return Err(AppendError::TooLarge { bytes: total, limit: COMMAND_BYTES_MAX });
     }
     Ok(())
 }

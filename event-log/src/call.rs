@@ -56,9 +56,7 @@ impl<'a> Demands<'a> {
             }
             for claim in &job.append.claims {
                 let (scope, value, holder) = claim.parts();
-                demands
-                    .claim_takes
-                    .push(matches!(claim, ClaimChange::Take { .. }));
+                demands.claim_takes.push(matches!(claim, ClaimChange::Take { .. }));
                 demands.claim_scopes.push(scope);
                 demands.claim_values.push(value);
                 demands.claim_holders.push(holder);
@@ -86,8 +84,7 @@ impl<'a> Demands<'a> {
                 self.versions.push(*version);
             }
             Condition::NoneSince { types, tags, after } => {
-                self.absence_types
-                    .push((!types.is_empty()).then(|| types.join(SEPARATOR)));
+                self.absence_types.push((!types.is_empty()).then(|| types.join(SEPARATOR)));
                 self.absence_tags.push(tags.join(SEPARATOR));
                 self.absence_after.push(after.0);
             }
@@ -136,19 +133,13 @@ pub(crate) async fn append(
         .bind(barrier)
         .bind(keys.clone().map(|key| key.id).collect::<Vec<_>>())
         .bind(jobs.iter().map(|job| job.append.tenant).collect::<Vec<_>>())
-        .bind(
-            keys.map(|key| key.content_hash.as_slice())
-                .collect::<Vec<_>>(),
-        )
+        .bind(keys.map(|key| key.content_hash.as_slice()).collect::<Vec<_>>())
         .bind(jobs.iter().map(count).collect::<Vec<_>>());
     let call = demands
         .bind(call)
         .bind(events.iter().map(|e| e.event.tenant).collect::<Vec<_>>())
         .bind(streams);
-    let rows = bind_events(call, &events)
-        .bind(tags)
-        .fetch_all(connection)
-        .await?;
+    let rows = bind_events(call, &events).bind(tags).fetch_all(connection).await?;
     let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
     answer(row)
 }
@@ -214,22 +205,14 @@ pub(crate) enum Verdict {
 impl Answer {
     /// The highest position of what was recorded now.
     pub(crate) fn last_recorded(&self) -> Option<i64> {
-        let recorded = self
-            .outcomes
-            .iter()
-            .zip(&self.lasts)
-            .filter(|(code, _)| **code == 0);
+        let recorded = self.outcomes.iter().zip(&self.lasts).filter(|(code, _)| **code == 0);
         recorded.filter_map(|(_, last)| *last).max()
     }
 
     /// Reads what became of the command at `index`.
     pub(crate) fn verdict(&self, index: usize, job: &CommandJob) -> Result<Verdict, sqlx::Error> {
         let number = |list: &[Option<i64>]| list.get(index).copied().flatten().unwrap_or_default();
-        let detail = self
-            .details
-            .get(index)
-            .and_then(Option::as_deref)
-            .unwrap_or_default();
+        let detail = self.details.get(index).and_then(Option::as_deref).unwrap_or_default();
         let outcome = match self.outcomes.get(index).copied() {
             Some(0) => Ok(self.receipt(index, job, false, event_ids_of(job))?),
             Some(1) => Ok(self.receipt(index, job, true, parse_ids(detail)?)?),
@@ -238,21 +221,17 @@ impl Answer {
                 expected: number(&self.firsts),
                 actual: number(&self.numbers),
             }),
-            Some(3) => Err(AppendError::ConditionFailed {
-                position: Position(number(&self.numbers)),
-            }),
+            Some(3) => {
+                Err(AppendError::ConditionFailed { position: Position(number(&self.numbers)) })
+            }
             Some(4) => {
                 let (scope, holder) = detail.split_once(SEPARATOR).unwrap_or((detail, ""));
                 let (scope, holder) = (scope.to_owned(), holder.to_owned());
                 Err(AppendError::ClaimTaken { scope, holder })
             }
-            Some(5) => Err(AppendError::CommandReused {
-                command_id: job.append.command.id,
-            }),
+            Some(5) => Err(AppendError::CommandReused { command_id: job.append.command.id }),
             Some(6) => {
-                return Ok(Verdict::NoRoom {
-                    capacity: number(&self.numbers),
-                });
+                return Ok(Verdict::NoRoom { capacity: number(&self.numbers) });
             }
             other => return Err(decode(format!("unknown outcome {other:?}"))),
         };
@@ -271,25 +250,10 @@ impl Answer {
             command_id: job.append.command.id,
             tenant: job.append.tenant,
             first_position: Position(
-                self.firsts
-                    .get(index)
-                    .copied()
-                    .flatten()
-                    .ok_or_else(missing)?,
+                self.firsts.get(index).copied().flatten().ok_or_else(missing)?,
             ),
-            last_position: Position(
-                self.lasts
-                    .get(index)
-                    .copied()
-                    .flatten()
-                    .ok_or_else(missing)?,
-            ),
-            recorded_at: self
-                .times
-                .get(index)
-                .copied()
-                .flatten()
-                .ok_or_else(missing)?,
+            last_position: Position(self.lasts.get(index).copied().flatten().ok_or_else(missing)?),
+            recorded_at: self.times.get(index).copied().flatten().ok_or_else(missing)?,
             event_ids,
             was_replayed,
         })
@@ -297,20 +261,13 @@ impl Answer {
 }
 
 fn event_ids_of(job: &CommandJob) -> Vec<Uuid> {
-    job.events
-        .iter()
-        .map(|prepared| prepared.event.event_id)
-        .collect()
+    job.events.iter().map(|prepared| prepared.event.event_id).collect()
 }
 
 /// Reads the text form of an array of ids.
 fn parse_ids(text: &str) -> Result<Vec<Uuid>, sqlx::Error> {
     let inner = text.trim_matches(['{', '}']);
-    inner
-        .split(',')
-        .filter(|id| !id.is_empty())
-        .map(|id| id.parse().map_err(decode))
-        .collect()
+    inner.split(',').filter(|id| !id.is_empty()).map(|id| id.parse().map_err(decode)).collect()
 }
 
 fn decode(problem: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> sqlx::Error {

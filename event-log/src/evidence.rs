@@ -63,12 +63,7 @@ pub fn meta_commit(salt: &[u8], meta: &[u8]) -> Hash {
 }
 
 fn commit(domain: u8, salt: &[u8], body: &[u8]) -> Hash {
-    Sha256::new()
-        .chain_update([domain])
-        .chain_update(salt)
-        .chain_update(body)
-        .finalize()
-        .into()
+    Sha256::new().chain_update([domain]).chain_update(salt).chain_update(body).finalize().into()
 }
 
 /// The hash of an event: its header with a length before every field.
@@ -83,22 +78,9 @@ pub fn event_hash(header: &Header<'_>) -> Hash {
     field(&mut bytes, Some(header.event_id.as_bytes()));
     field(&mut bytes, Some(&header.occurred_at_micros.to_be_bytes()));
     field(&mut bytes, Some(header.actor.as_bytes()));
-    field(
-        &mut bytes,
-        header.causation.as_ref().map(|id| id.as_bytes().as_slice()),
-    );
-    field(
-        &mut bytes,
-        header
-            .correlation
-            .as_ref()
-            .map(|id| id.as_bytes().as_slice()),
-    );
-    let subjects: Vec<u8> = header
-        .subjects
-        .iter()
-        .flat_map(|id| *id.as_bytes())
-        .collect();
+    field(&mut bytes, header.causation.as_ref().map(|id| id.as_bytes().as_slice()));
+    field(&mut bytes, header.correlation.as_ref().map(|id| id.as_bytes().as_slice()));
+    let subjects: Vec<u8> = header.subjects.iter().flat_map(|id| *id.as_bytes()).collect();
     field(&mut bytes, Some(&subjects));
     field(&mut bytes, Some(&header.payload_commit));
     field(&mut bytes, Some(&header.meta_commit));
@@ -156,12 +138,7 @@ pub(crate) fn prepare(events: Vec<NewEvent>) -> Result<Vec<Prepared>, getrandom:
         .map(|(mut event, [meta_salt, payload_salt])| {
             event.occurred_at = event.occurred_at.trunc_subsecs(6);
             let hash = hash_of(&event, &meta_salt, &payload_salt);
-            Prepared {
-                event,
-                meta_salt,
-                payload_salt,
-                hash,
-            }
+            Prepared { event, meta_salt, payload_salt, hash }
         })
         .collect())
 }

@@ -23,11 +23,7 @@ impl Bell {
     pub(crate) fn hang(pool: PgPool, poll_floor: Duration) -> Self {
         let (ring, rings) = watch::channel(());
         let listener = tokio::spawn(listen(pool, ring, poll_floor)).abort_handle();
-        Self {
-            rings,
-            poll_floor,
-            listener,
-        }
+        Self { rings, poll_floor, listener }
     }
 
     /// Ends the listener; followers go on by looking.
@@ -79,12 +75,7 @@ impl EventLog {
     pub fn follow(&self, after: Position) -> Follower {
         let bell = self.bell();
         let (rings, poll_floor) = (bell.rings.clone(), bell.poll_floor);
-        Follower {
-            log: self.clone(),
-            after,
-            rings,
-            poll_floor,
-        }
+        Follower { log: self.clone(), after, rings, poll_floor }
     }
 }
 

@@ -34,6 +34,9 @@ pub struct Settings {
     pub connect: PgConnectOptions,
     /// How many connections readers may use at once.
     pub read_connections: u32,
+    /// How many connections append: two take turns at the lock while the other waits for the disk;
+    /// more would only queue there.
+    pub append_connections: u32,
     /// How an append becomes durable.
     pub commit_mode: CommitMode,
     /// How many commands may wait before more are answered with "busy".
@@ -55,6 +58,7 @@ impl Settings {
         Self {
             connect,
             read_connections: 8,
+            append_connections: 2,
             commit_mode: CommitMode::default(),
             queue_limit: 4_096,
             lock_timeout: Duration::from_secs(5),
@@ -151,22 +155,15 @@ impl EventLog {
             .map_err(OpenError::Unreachable)?;
         let partition_rows = check_database(&pool).await?;
         let queue = Arc::new(Queue::new(settings.queue_limit));
-        let writers = (0..2)
+        let writers = (0..settings.append_connections.clamp(1, 2))
             .map(|_| {
                 let writer = Writer::new(Arc::clone(&queue), &settings, partition_rows);
                 tokio::spawn(writer.run())
             })
             .collect();
         let bell = Bell::hang(pool.clone(), settings.poll_floor);
-        let shared = Shared {
-            queue,
-            pool,
-            bell,
-            writers: Mutex::new(writers),
-        };
-        Ok(Self {
-            shared: Arc::new(shared),
-        })
+        let shared = Shared { queue, pool, bell, writers: Mutex::new(writers) };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Records one command's events, as a whole or not at all. The answer comes when they are on
@@ -177,12 +174,7 @@ impl EventLog {
         let mut append = append;
         let events = prepare(std::mem::take(&mut append.events))?;
         let (reply, outcome) = oneshot::channel();
-        self.shared.queue.push_command(CommandJob {
-            append,
-            events,
-            bytes,
-            reply,
-        })?;
+        self.shared.queue.push_command(CommandJob { append, events, bytes, reply })?;
         outcome.await.unwrap_or_else(|_| Err(abandoned()))
     }
 
@@ -203,14 +195,7 @@ impl EventLog {
         }
         let events = prepare(events)?;
         let (reply, outcome) = oneshot::channel();
-        let job = UsageJob {
-            batch,
-            usage_ids,
-            contents,
-            events,
-            places,
-            reply,
-        };
+        let job = UsageJob { batch, usage_ids, contents, events, places, reply };
         self.shared.queue.push_usage(job)?;
         outcome.await.unwrap_or_else(|_| Err(abandoned()))
     }
@@ -229,11 +214,7 @@ impl EventLog {
     pub async fn close(&self) {
         self.shared.queue.close();
         let writers = {
-            let mut writers = self
-                .shared
-                .writers
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut writers = self.shared.writers.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut *writers)
         };
         for writer in writers {
@@ -275,14 +256,12 @@ async fn check_database(pool: &PgPool) -> Result<i64, OpenError> {
             .map_err(reach)?;
     match found.unwrap_or_default() {
         0 => Err(OpenError::NotMigrated),
-        found if found < SCHEMA_VERSION => Err(OpenError::SchemaTooOld {
-            found,
-            needed: SCHEMA_VERSION,
-        }),
-        found if found > SCHEMA_VERSION => Err(OpenError::SchemaNewer {
-            found,
-            known: SCHEMA_VERSION,
-        }),
+        found if found < SCHEMA_VERSION => {
+            Err(OpenError::SchemaTooOld { found, needed: SCHEMA_VERSION })
+        }
+        found if found > SCHEMA_VERSION => {
+            Err(OpenError::SchemaNewer { found, known: SCHEMA_VERSION })
+        }
         _ => {
             sqlx::query_scalar("select value from event_log.setting where name = 'partition_rows'")
                 .fetch_one(pool)

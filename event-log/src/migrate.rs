@@ -47,9 +47,7 @@ pub struct Layout {
 impl Default for Layout {
     /// One partition holds 2²⁴ events: a subtree of 256³ leaves.
     fn default() -> Self {
-        Self {
-            partition_rows: 1 << 24,
-        }
+        Self { partition_rows: 1 << 24 }
     }
 }
 
@@ -102,17 +100,10 @@ pub async fn migrate_with(
     owner: &PgConnectOptions,
     layout: Layout,
 ) -> Result<Migrated, MigrateError> {
-    let mut connection = owner
-        .clone()
-        .connect()
-        .await
-        .map_err(OpenError::Unreachable)?;
+    let mut connection = owner.clone().connect().await.map_err(OpenError::Unreachable)?;
     let result = migrate_on(&mut connection, layout).await;
     // Closing gives the lock back, too.
-    connection
-        .close()
-        .await
-        .map_err(|source| step("closing the connection", source))?;
+    connection.close().await.map_err(|source| step("closing the connection", source))?;
     result
 }
 
@@ -121,19 +112,12 @@ async fn migrate_on(
     layout: Layout,
 ) -> Result<Migrated, MigrateError> {
     check_server(&mut *connection).await?;
-    run(
-        connection,
-        "waiting for another migration",
-        "select pg_advisory_lock(1869640547, 2)",
-    )
-    .await?;
+    run(connection, "waiting for another migration", "select pg_advisory_lock(1869640547, 2)")
+        .await?;
     run(connection, "making the roles", ROLES).await?;
     run(connection, "making the schemas", SCHEMAS).await?;
     let from = applied(connection).await?;
-    for migration in MIGRATIONS
-        .iter()
-        .filter(|migration| migration.version > from)
-    {
+    for migration in MIGRATIONS.iter().filter(|migration| migration.version > from) {
         apply(connection, migration, layout).await?;
     }
     run(
@@ -142,10 +126,7 @@ async fn migrate_on(
         "set role opscenter_owner; select event_log.keep_partitions_ahead(); reset role",
     )
     .await?;
-    Ok(Migrated {
-        from,
-        to: SCHEMA_VERSION,
-    })
+    Ok(Migrated { from, to: SCHEMA_VERSION })
 }
 
 /// Roles are the server's, not the database's: another database's migration may be making them
@@ -193,15 +174,9 @@ async fn applied(connection: &mut PgConnection) -> Result<i32, MigrateError> {
         let version: i32 = row.try_get("version").map_err(read)?;
         let name: String = row.try_get("name").map_err(read)?;
         let checksum: Vec<u8> = row.try_get("checksum").map_err(read)?;
-        match MIGRATIONS
-            .iter()
-            .find(|migration| migration.version == version)
-        {
+        match MIGRATIONS.iter().find(|migration| migration.version == version) {
             None => {
-                return Err(MigrateError::Newer {
-                    found: version,
-                    known: SCHEMA_VERSION,
-                });
+                return Err(MigrateError::Newer { found: version, known: SCHEMA_VERSION });
             }
             Some(migration) if checksum_of(migration) != checksum => {
                 return Err(MigrateError::Changed { name });
@@ -223,10 +198,7 @@ async fn apply(
         .execute(&mut *transaction)
         .await
         .map_err(failed)?;
-    sqlx::raw_sql(migration.sql)
-        .execute(&mut *transaction)
-        .await
-        .map_err(failed)?;
+    sqlx::raw_sql(migration.sql).execute(&mut *transaction).await.map_err(failed)?;
     sqlx::query(
         "insert into event_log.schema_migration (version, name, checksum) values ($1, $2, $3)",
     )
@@ -259,10 +231,7 @@ fn checksum_of(migration: &Migration) -> Vec<u8> {
 }
 
 fn step(step: &str, source: sqlx::Error) -> MigrateError {
-    MigrateError::Step {
-        step: step.to_owned(),
-        source,
-    }
+    MigrateError::Step { step: step.to_owned(), source }
 }
 
 #[cfg(test)]
@@ -271,10 +240,7 @@ mod tests {
 
     #[test]
     fn migrations_are_numbered_without_a_gap_and_the_last_is_the_schema_version() {
-        let versions: Vec<i32> = MIGRATIONS
-            .iter()
-            .map(|migration| migration.version)
-            .collect();
+        let versions: Vec<i32> = MIGRATIONS.iter().map(|migration| migration.version).collect();
         assert_eq!(versions, (1..=SCHEMA_VERSION).collect::<Vec<_>>());
     }
 }

@@ -84,20 +84,12 @@ pub enum KeyError {
 impl MasterKey {
     /// Reads the key from a file, or makes a new one there that only the owner can read.
     pub fn load_or_create(path: &Path) -> Result<Self, KeyError> {
-        let failed = |source| KeyError::File {
-            path: path.to_owned(),
-            source,
-        };
+        let failed = |source| KeyError::File { path: path.to_owned(), source };
         match std::fs::read_to_string(path) {
             Ok(text) => {
-                let mode = std::fs::metadata(path)
-                    .map_err(failed)?
-                    .permissions()
-                    .mode();
+                let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode();
                 if mode & 0o077 != 0 {
-                    return Err(KeyError::Exposed {
-                        path: path.to_owned(),
-                    });
+                    return Err(KeyError::Exposed { path: path.to_owned() });
                 }
                 Self::from_base64(&text)
             }
@@ -109,28 +101,19 @@ impl MasterKey {
     /// Writes a new key beside its place and links it there: whoever comes first wins, nobody ever
     /// reads half a key, and it is on disk before anything is sealed with it.
     fn create(path: &Path) -> Result<Self, KeyError> {
-        let failed = |source| KeyError::File {
-            path: path.to_owned(),
-            source,
-        };
+        let failed = |source| KeyError::File { path: path.to_owned(), source };
         let bytes: [u8; 32] = random()?;
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
         let draft = path.with_extension(format!("draft-{}", Uuid::now_v7()));
         let mut options = std::fs::OpenOptions::new();
-        let mut file = options
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&draft)
-            .map_err(failed)?;
+        let mut file =
+            options.write(true).create_new(true).mode(0o600).open(&draft).map_err(failed)?;
         writeln!(file, "{}", BASE64.encode(&bytes)).map_err(failed)?;
         file.sync_all().map_err(failed)?;
         let linked = std::fs::hard_link(&draft, path);
         std::fs::remove_file(&draft).map_err(failed)?;
-        std::fs::File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(failed)?;
+        std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
         match linked {
             Ok(()) => Ok(Self(bytes)),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
@@ -142,9 +125,7 @@ impl MasterKey {
 
     /// Reads the key from its text form.
     pub fn from_base64(text: &str) -> Result<Self, KeyError> {
-        let bytes = BASE64
-            .decode(text.trim().as_bytes())
-            .map_err(|_| KeyError::Malformed)?;
+        let bytes = BASE64.decode(text.trim().as_bytes()).map_err(|_| KeyError::Malformed)?;
         bytes.try_into().map(Self).map_err(|_| KeyError::Malformed)
     }
 
@@ -273,9 +254,7 @@ impl KeyRing {
         let Some((wrapped,)) = row else {
             return Ok(None);
         };
-        let key = wrapped
-            .map(|bytes| self.unwrap(tenant, subject, &bytes))
-            .transpose()?;
+        let key = wrapped.map(|bytes| self.unwrap(tenant, subject, &bytes)).transpose()?;
         self.remember(tenant, subject, key);
         Ok(Some(key))
     }
@@ -314,13 +293,7 @@ impl KeyRing {
         if held.len() >= CACHE_KEYS_MAX {
             held.clear();
         }
-        held.insert(
-            (tenant, subject),
-            Cached {
-                key,
-                read_at: Instant::now(),
-            },
-        );
+        held.insert((tenant, subject), Cached { key, read_at: Instant::now() });
     }
 }
 
@@ -346,15 +319,7 @@ fn decrypt(key: &[u8; 32], bound: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
         return None;
     }
     let cipher = Aes256Gcm::new(&Key::<Aes256Gcm>::from(*key));
-    cipher
-        .decrypt(
-            &Nonce::from(*nonce),
-            Payload {
-                msg: body,
-                aad: bound,
-            },
-        )
-        .ok()
+    cipher.decrypt(&Nonce::from(*nonce), Payload { msg: body, aad: bound }).ok()
 }
 
 fn mac(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {

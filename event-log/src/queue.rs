@@ -54,11 +54,7 @@ pub(crate) struct Queue {
 
 impl Queue {
     pub(crate) fn new(limit: usize) -> Self {
-        Self {
-            waiting: Mutex::default(),
-            ready: Notify::new(),
-            limit,
-        }
+        Self { waiting: Mutex::default(), ready: Notify::new(), limit }
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Waiting) -> T) -> T {
@@ -159,9 +155,7 @@ fn take_commands(waiting: &mut VecDeque<CommandJob>) -> Vec<CommandJob> {
         let append = &job.append;
         let must_wait = (append.needs_to_be_first() && !taken.is_empty())
             || ids.contains(&append.command.id)
-            || append
-                .expected_streams()
-                .any(|stream| relied_on.contains(stream));
+            || append.expected_streams().any(|stream| relied_on.contains(stream));
         if must_wait {
             left.push_back(job);
             continue;

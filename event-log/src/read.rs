@@ -86,22 +86,17 @@ impl EventLog {
         // Positions have no gaps: a range says what a limit would, and names its partitions.
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let to = to.0.min(after.0.saturating_add(limit));
-        let rows = sqlx::query(concat!(
-            columns!(),
-            "where position > $1 and position <= $2 order by 1"
-        ))
-        .bind(after.0)
-        .bind(to)
-        .fetch_all(self.pool())
-        .await?;
+        let rows =
+            sqlx::query(concat!(columns!(), "where position > $1 and position <= $2 order by 1"))
+                .bind(after.0)
+                .bind(to)
+                .fetch_all(self.pool())
+                .await?;
         let events = rows.iter().map(recorded).collect::<Result<Vec<_>, _>>()?;
         let mut expected = after.next();
         for event in &events {
             if event.position != expected {
-                return Err(ReadError::Gap {
-                    expected,
-                    found: event.position,
-                });
+                return Err(ReadError::Gap { expected, found: event.position });
             }
             expected = expected.next();
         }
@@ -133,10 +128,8 @@ impl EventLog {
         stream: &StreamId,
     ) -> Result<Option<(i64, Position)>, ReadError> {
         let sql = "select version, position from event_log.stream_head where stream = $1";
-        let head: Option<(i64, Position)> = sqlx::query_as(sql)
-            .bind(stream.as_str())
-            .fetch_optional(self.pool())
-            .await?;
+        let head: Option<(i64, Position)> =
+            sqlx::query_as(sql).bind(stream.as_str()).fetch_optional(self.pool()).await?;
         Ok(head)
     }
 
@@ -153,17 +146,10 @@ impl EventLog {
     pub async fn event_by_id(&self, id: Uuid) -> Result<Option<Recorded>, ReadError> {
         // Events of streams have an index of their own; the rest is found by its summary.
         for sql in [
-            concat!(
-                columns!(),
-                "where event_id = $1 and stream is not null limit 1"
-            ),
+            concat!(columns!(), "where event_id = $1 and stream is not null limit 1"),
             concat!(columns!(), "where event_id = $1 and stream is null limit 1"),
         ] {
-            if let Some(row) = sqlx::query(sql)
-                .bind(id)
-                .fetch_optional(self.pool())
-                .await?
-            {
+            if let Some(row) = sqlx::query(sql).bind(id).fetch_optional(self.pool()).await? {
                 return Ok(Some(recorded(&row)?));
             }
         }
@@ -174,10 +160,8 @@ impl EventLog {
     pub async fn position_at(&self, at: DateTime<Utc>) -> Result<Position, ReadError> {
         let sql = "select last from event_log.log_batch where recorded_at <= $1
                     order by recorded_at desc limit 1";
-        let last: Option<i64> = sqlx::query_scalar(sql)
-            .bind(at)
-            .fetch_optional(self.pool())
-            .await?;
+        let last: Option<i64> =
+            sqlx::query_scalar(sql).bind(at).fetch_optional(self.pool()).await?;
         Ok(Position(last.unwrap_or_default()))
     }
 
@@ -187,10 +171,7 @@ impl EventLog {
         position: Position,
     ) -> Result<Option<DateTime<Utc>>, ReadError> {
         let sql = "select recorded_at from event_log.log where position = $1";
-        Ok(sqlx::query_scalar(sql)
-            .bind(position)
-            .fetch_optional(self.pool())
-            .await?)
+        Ok(sqlx::query_scalar(sql).bind(position).fetch_optional(self.pool()).await?)
     }
 
     /// Where a usage record stands, if it was ever recorded.
@@ -204,10 +185,7 @@ impl EventLog {
                      from event_log.usage_source s
                      join event_log.usage_identity i on i.source_id = s.id
                     where s.tenant = $1 and s.source = $2 and i.usage_id = $3";
-        let query = sqlx::query_scalar(sql)
-            .bind(tenant)
-            .bind(source)
-            .bind(usage_id);
+        let query = sqlx::query_scalar(sql).bind(tenant).bind(source).bind(usage_id);
         Ok(query.fetch_optional(self.pool()).await?)
     }
 }

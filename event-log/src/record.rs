@@ -156,13 +156,7 @@ mod tests {
 
     #[test]
     fn a_stream_needs_a_kind_and_a_bounded_printable_name() {
-        for bad in [
-            "",
-            "/x",
-            "a/\u{0}",
-            "a/\n",
-            &format!("a/{}", "x".repeat(199)),
-        ] {
+        for bad in ["", "/x", "a/\u{0}", "a/\n", &format!("a/{}", "x".repeat(199))] {
             let error = StreamId::parse(bad).unwrap_err().to_string();
             assert!(error.contains(&format!("{bad:?}")), "{error}");
         }

@@ -100,11 +100,8 @@ impl UsageBatch {
             }
             check_events(std::slice::from_ref(event))?;
         }
-        let bytes: usize = self
-            .records
-            .iter()
-            .map(|r| r.event.meta.len() + r.event.payload.len())
-            .sum();
+        let bytes: usize =
+            self.records.iter().map(|r| r.event.meta.len() + r.event.payload.len()).sum();
         let limit = crate::append::COMMAND_BYTES_MAX;
         if bytes > limit {
             return Err(AppendError::TooLarge { bytes, limit });

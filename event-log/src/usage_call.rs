@@ -46,9 +46,7 @@ pub(crate) async fn append_usage(
     let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
     Ok(UsageAnswer {
         outcome: row.try_get("outcome")?,
-        positions: row
-            .try_get::<Option<_>, _>("positions")?
-            .unwrap_or_default(),
+        positions: row.try_get::<Option<_>, _>("positions")?.unwrap_or_default(),
         standing: row.try_get::<Option<_>, _>("standing")?.unwrap_or_default(),
         first: row.try_get("first")?,
         last: row.try_get("last")?,
@@ -75,11 +73,8 @@ impl UsageAnswer {
         }
         // What this batch recorded, now or when it came first, is one run of positions.
         let own = self.first.zip(self.last).map(|(first, last)| first..=last);
-        let outcomes: Vec<UsageOutcome> = job
-            .places
-            .iter()
-            .map(|place| self.outcome_of(place, own.as_ref()))
-            .collect();
+        let outcomes: Vec<UsageOutcome> =
+            job.places.iter().map(|place| self.outcome_of(place, own.as_ref())).collect();
         Ok(UsageReceipt {
             first_position: self.first.map(Position),
             last_position: self.last.map(Position),

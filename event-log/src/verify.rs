@@ -175,10 +175,7 @@ impl Verifier {
     /// Before the first batch.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            chain: CHAIN_START,
-            ..Self::default()
-        }
+        Self { chain: CHAIN_START, ..Self::default() }
     }
 
     /// Up to where everything held.
@@ -195,41 +192,25 @@ impl Verifier {
 
     /// Checks the next batch with its rows.
     pub fn batch(&mut self, batch: &RawBatch, rows: &[RawRow]) -> Result<(), Finding> {
-        let at = |position: i64, problem: Problem| Finding {
-            position: Position(position),
-            problem,
-        };
+        let at =
+            |position: i64, problem: Problem| Finding { position: Position(position), problem };
         let expected = self.last + 1;
         if batch.first != expected {
-            return Err(at(
-                batch.first.min(expected),
-                Problem::BatchGap { expected },
-            ));
+            return Err(at(batch.first.min(expected), Problem::BatchGap { expected }));
         }
         let count = i32::try_from(batch.last - batch.first + 1)
             .ok()
             .filter(|count| *count > 0)
             .ok_or_else(|| at(batch.first, Problem::BatchBounds { last: batch.last }))?;
-        if self
-            .recorded_at
-            .is_some_and(|before| batch.recorded_at <= before)
-        {
+        if self.recorded_at.is_some_and(|before| batch.recorded_at <= before) {
             return Err(at(batch.first, Problem::TimeOrder));
         }
         let mut hashes = Vec::with_capacity(rows.len());
         for (position, row) in (batch.first..).zip(rows) {
             if row.position != position || position > batch.last {
-                return Err(at(
-                    position,
-                    Problem::RowPosition {
-                        found: row.position,
-                    },
-                ));
+                return Err(at(position, Problem::RowPosition { found: row.position }));
             }
-            hashes.push(
-                self.row(row, batch)
-                    .map_err(|problem| at(position, problem))?,
-            );
+            hashes.push(self.row(row, batch).map_err(|problem| at(position, problem))?);
         }
         let found = i64::try_from(rows.len()).unwrap_or(i64::MAX);
         if found != i64::from(count) {
@@ -261,11 +242,7 @@ impl Verifier {
                 *version += 1;
                 if *version != found {
                     let (stream, expected) = (stream.clone(), *version);
-                    return Err(Problem::StreamVersion {
-                        stream,
-                        expected,
-                        found,
-                    });
+                    return Err(Problem::StreamVersion { stream, expected, found });
                 }
             }
             (None, Some(_)) | (Some(_), None) => return Err(Problem::StreamShape),
@@ -300,21 +277,13 @@ impl EventLog {
     pub async fn raw_rows(&self, after: Position, limit: usize) -> Result<Vec<RawRow>, ReadError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let sql = "select * from event_log.log where position > $1 order by position limit $2";
-        Ok(sqlx::query_as(sql)
-            .bind(after.0)
-            .bind(limit)
-            .fetch_all(self.pool())
-            .await?)
+        Ok(sqlx::query_as(sql).bind(after.0).bind(limit).fetch_all(self.pool()).await?)
     }
 
     /// Rows of one batch with every column.
     pub async fn raw_rows_of(&self, batch: &RawBatch) -> Result<Vec<RawRow>, ReadError> {
         let sql = "select * from event_log.log where position between $1 and $2 order by position";
-        Ok(sqlx::query_as(sql)
-            .bind(batch.first)
-            .bind(batch.last)
-            .fetch_all(self.pool())
-            .await?)
+        Ok(sqlx::query_as(sql).bind(batch.first).bind(batch.last).fetch_all(self.pool()).await?)
     }
 
     /// Batches that begin after a position, in order.
@@ -322,10 +291,6 @@ impl EventLog {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let sql = "select first, last, recorded_at, chain from event_log.log_batch
                     where first > $1 order by first limit $2";
-        Ok(sqlx::query_as(sql)
-            .bind(after.0)
-            .bind(limit)
-            .fetch_all(self.pool())
-            .await?)
+        Ok(sqlx::query_as(sql).bind(after.0).bind(limit).fetch_all(self.pool()).await?)
     }
 }

@@ -56,19 +56,18 @@ impl Writer {
     pub(crate) fn new(queue: Arc<Queue>, settings: &Settings, partition_rows: i64) -> Self {
         let millis = |limit: Duration| limit.as_millis().to_string();
         // The guards: a stalled writer frees the lock instead of keeping everybody out.
-        let options = settings
-            .connect
-            .clone()
-            .application_name("opscenter append")
-            .options([
-                ("lock_timeout", millis(settings.lock_timeout)),
-                ("statement_timeout", millis(settings.statement_timeout)),
-                (
-                    "idle_in_transaction_session_timeout",
-                    millis(settings.statement_timeout),
-                ),
-                ("default_transaction_isolation", "read committed".to_owned()),
-            ]);
+        let options = settings.connect.clone().application_name("opscenter append").options([
+            ("lock_timeout", millis(settings.lock_timeout)),
+            ("statement_timeout", millis(settings.statement_timeout)),
+            ("idle_in_transaction_session_timeout", millis(settings.statement_timeout)),
+            // Planned once, while tables are small, and kept while they grow: only ever by index.
+            ("plan_cache_mode", "force_generic_plan".to_owned()),
+            ("enable_seqscan", "off".to_owned()),
+            ("enable_hashjoin", "off".to_owned()),
+            ("enable_mergejoin", "off".to_owned()),
+            ("jit", "off".to_owned()),
+            ("default_transaction_isolation", "read committed".to_owned()),
+        ]);
         Self {
             queue,
             options,
@@ -258,11 +257,7 @@ impl Writer {
             CommitMode::Barrier if may_emit => "message",
             CommitMode::Barrier => "row",
         };
-        Ok(Session {
-            connection,
-            backend,
-            barrier,
-        })
+        Ok(Session { connection, backend, barrier })
     }
 
     /// Makes the next partition while there is still room in the last.
@@ -316,13 +311,9 @@ fn no_room(capacity: i64) -> AppendError {
 /// Takes on a role and says which one was taken on before; "none" is the one that logged in, which
 /// statistics and signals of backends ask for.
 async fn take_role(connection: &mut PgConnection, role: &str) -> Result<String, sqlx::Error> {
-    let before = sqlx::query_scalar("select current_setting('role')")
-        .fetch_one(&mut *connection)
-        .await?;
-    sqlx::query("select set_config('role', $1, false)")
-        .bind(role)
-        .execute(connection)
-        .await?;
+    let before =
+        sqlx::query_scalar("select current_setting('role')").fetch_one(&mut *connection).await?;
+    sqlx::query("select set_config('role', $1, false)").bind(role).execute(connection).await?;
     Ok(before)
 }
 
@@ -364,9 +355,7 @@ fn classify(error: sqlx::Error) -> Failure {
         "2D000" | "25000" => Failure::Certain(AppendError::Refused(database.message().to_owned())),
         code if code.starts_with("22") || code.starts_with("23") => {
             tracing::error!(code, message = database.message(), "an append was refused");
-            Failure::Certain(AppendError::Refused(
-                "the tables do not take these values".to_owned(),
-            ))
+            Failure::Certain(AppendError::Refused("the tables do not take these values".to_owned()))
         }
         _ => Failure::Unknown(error),
     }

@@ -36,18 +36,9 @@ async fn a_conflict_names_the_stream_and_both_versions() {
     for mode in MODES {
         let log = server.open(mode).await;
         let name = format!("{mode:?}");
-        accepted(
-            &log,
-            expecting(&name, 0, command(vec![on(&name, "1"), on(&name, "2")])),
-        )
-        .await;
+        accepted(&log, expecting(&name, 0, command(vec![on(&name, "1"), on(&name, "2")]))).await;
         let error = refused(&log, expecting(&name, 1, command(vec![on(&name, "3")]))).await;
-        let AppendError::Conflict {
-            stream: named,
-            expected,
-            actual,
-        } = error
-        else {
+        let AppendError::Conflict { stream: named, expected, actual } = error else {
             panic!("{error}");
         };
         assert_eq!((named, expected, actual), (stream(&name), 1, 2));
@@ -65,50 +56,22 @@ async fn usage_is_recorded_once_and_a_repeat_is_told_where() {
         let source = format!("{mode:?}");
         let p = |offset: i64, head: Position| Position(head.0 + offset);
         let head = log.head().await.unwrap();
-        let first = log
-            .append_usage(usage(&source, &[("a", "1"), ("b", "2"), ("a", "1")]))
-            .await;
+        let first = log.append_usage(usage(&source, &[("a", "1"), ("b", "2"), ("a", "1")])).await;
         let first = first.unwrap();
         assert_eq!(
             first.outcomes,
-            [
-                Recorded(p(1, head)),
-                Recorded(p(2, head)),
-                Repeated(p(1, head))
-            ]
+            [Recorded(p(1, head)), Recorded(p(2, head)), Repeated(p(1, head))]
         );
-        let again = log
-            .append_usage(usage(&source, &[("b", "2"), ("c", "3"), ("a", "9")]))
-            .await;
+        let again = log.append_usage(usage(&source, &[("b", "2"), ("c", "3"), ("a", "9")])).await;
         assert_eq!(
             again.unwrap().outcomes,
-            [
-                Repeated(p(2, head)),
-                Recorded(p(3, head)),
-                Different {
-                    position: p(1, head)
-                }
-            ]
+            [Repeated(p(2, head)), Recorded(p(3, head)), Different { position: p(1, head) }]
         );
         // The first of the batch contradicts what stands; the second only repeats it.
-        let mixed = log
-            .append_usage(usage(&source, &[("a", "9"), ("a", "1")]))
-            .await
-            .unwrap();
-        assert_eq!(
-            mixed.outcomes,
-            [
-                Different {
-                    position: p(1, head)
-                },
-                Repeated(p(1, head))
-            ]
-        );
+        let mixed = log.append_usage(usage(&source, &[("a", "9"), ("a", "1")])).await.unwrap();
+        assert_eq!(mixed.outcomes, [Different { position: p(1, head) }, Repeated(p(1, head))]);
         assert_eq!((mixed.first_position, mixed.last_position), (None, None));
-        assert_eq!(
-            log.usage_position(TENANT, &source, "b").await.unwrap(),
-            Some(p(2, head))
-        );
+        assert_eq!(log.usage_position(TENANT, &source, "b").await.unwrap(), Some(p(2, head)));
         assert_eq!(verified(&log).await, p(3, head));
         log.close().await;
     }

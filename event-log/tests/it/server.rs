@@ -107,9 +107,7 @@ impl Drop for Server {
 /// The machine does not fail in these tests, only the programs on it: what was handed to the
 /// operating system survives, and what a server held in its own memory does not.
 fn options(folder: &Path) -> Options {
-    Options::throwaway(folder)
-        .with("fsync", "off")
-        .with("max_connections", "60")
+    Options::throwaway(folder).with("fsync", "off").with("max_connections", "60")
 }
 
 fn new_folder() -> PathBuf {
@@ -125,9 +123,7 @@ async fn template() -> PathBuf {
     let ready = root().join(format!("template-{:016x}", migrations_stamp()));
     if !ready.exists() {
         let mut server = Server::unmigrated();
-        migrate_with(&server.admin(), Layout::default())
-            .await
-            .unwrap();
+        migrate_with(&server.admin(), Layout::default()).await.unwrap();
         server.postgres.take().unwrap().stop(Mode::Fast);
         fs::rename(&server.folder, &ready).unwrap();
     }
@@ -156,11 +152,6 @@ fn root() -> PathBuf {
 
 fn copy(from: &Path, to: &Path) {
     let from = from.join(".");
-    let status = Command::new("cp")
-        .arg("-a")
-        .arg(from)
-        .arg(to)
-        .status()
-        .unwrap();
+    let status = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
     assert!(status.success());
 }

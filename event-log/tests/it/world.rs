@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use event_log::{
     Append, AppendError, ClaimChange, CommandKey, CommitMode, Condition, EventLog, NewEvent,
-    Position, Receipt, Recorded, StreamId, UsageBatch, UsageRecord, verify::Verifier,
+    Position, Receipt, StreamId, UsageBatch, UsageRecord, verify::Verifier,
 };
 use uuid::Uuid;
 
@@ -41,26 +41,17 @@ pub(crate) fn loose(payload: impl Into<Vec<u8>>) -> NewEvent {
 
 /// An event of a stream.
 pub(crate) fn on(name: &str, payload: impl Into<Vec<u8>>) -> NewEvent {
-    NewEvent {
-        stream: Some(stream(name)),
-        ..loose(payload)
-    }
+    NewEvent { stream: Some(stream(name)), ..loose(payload) }
 }
 
 pub(crate) fn tagged(event: NewEvent, tags: &[&str]) -> NewEvent {
-    NewEvent {
-        tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
-        ..event
-    }
+    NewEvent { tags: tags.iter().map(|tag| (*tag).to_owned()).collect(), ..event }
 }
 
 /// A command with a fresh id and no conditions.
 pub(crate) fn command(events: Vec<NewEvent>) -> Append {
     Append {
-        command: CommandKey {
-            id: Uuid::now_v7(),
-            content_hash: [1; 32],
-        },
+        command: CommandKey { id: Uuid::now_v7(), content_hash: [1; 32] },
         tenant: TENANT,
         conditions: Vec::new(),
         claims: Vec::new(),
@@ -69,20 +60,13 @@ pub(crate) fn command(events: Vec<NewEvent>) -> Append {
 }
 
 pub(crate) fn expecting(name: &str, version: i64, mut append: Append) -> Append {
-    append.conditions.push(Condition::StreamVersion {
-        stream: stream(name),
-        version,
-    });
+    append.conditions.push(Condition::StreamVersion { stream: stream(name), version });
     append
 }
 
 pub(crate) fn unless(types: &[&str], tags: &[&str], after: Position, mut append: Append) -> Append {
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    let condition = Condition::NoneSince {
-        types: owned(types),
-        tags: owned(tags),
-        after,
-    };
+    let condition = Condition::NoneSince { types: owned(types), tags: owned(tags), after };
     append.conditions.push(condition);
     append
 }
@@ -112,11 +96,7 @@ pub(crate) fn usage(source: &str, records: &[(&str, &str)]) -> UsageBatch {
         for (slot, byte) in content_hash.iter_mut().zip(payload.bytes()) {
             *slot = byte;
         }
-        UsageRecord {
-            usage_id: (*id).to_owned(),
-            content_hash,
-            event: loose(*payload),
-        }
+        UsageRecord { usage_id: (*id).to_owned(), content_hash, event: loose(*payload) }
     };
     UsageBatch {
         tenant: TENANT,
@@ -132,19 +112,6 @@ pub(crate) async fn accepted(log: &EventLog, append: Append) -> Receipt {
 
 pub(crate) async fn refused(log: &EventLog, append: Append) -> AppendError {
     log.append(append).await.unwrap_err()
-}
-
-/// Everything in the log.
-pub(crate) async fn everything(log: &EventLog) -> Vec<Recorded> {
-    let mut all: Vec<Recorded> = Vec::new();
-    loop {
-        let after = all.last().map_or(Position::START, |event| event.position);
-        let page = log.read(after, 5_000).await.unwrap();
-        if page.is_empty() {
-            return all;
-        }
-        all.extend(page);
-    }
 }
 
 /// Recomputes every hash and the chain; answers the position up to which all of it holds, which
@@ -164,5 +131,16 @@ pub(crate) async fn verified(log: &EventLog) -> Position {
     let beyond = log.raw_rows(verifier.position(), 1).await.unwrap();
     assert!(beyond.is_empty(), "rows that no batch covers");
     assert_eq!(verifier.position(), log.head().await.unwrap());
+    let astray: i64 = sqlx::query_scalar(
+        "select count(*) from event_log.stream_head h
+           full join (select stream, max(stream_version) as version, max(position) as position
+                        from event_log.log where stream is not null group by stream) l
+             on l.stream = h.stream and l.version = h.version and l.position = h.position
+          where h.stream is null or l.stream is null",
+    )
+    .fetch_one(log.pool())
+    .await
+    .unwrap();
+    assert_eq!(astray, 0, "heads that are not those of their streams");
     verifier.position()
 }
