@@ -9,14 +9,25 @@
 //! How a handler sees its rows is in [`table`].
 
 mod columns;
+mod control;
 mod occurrence;
+mod page;
+mod progress;
 mod projection;
 mod read;
+mod reader;
+pub mod rebuild;
+mod rows_sql;
+mod runtime;
 pub mod table;
 
+pub use control::{Parked, Standing, State, generations, install, parked, resume, standings};
 pub use occurrence::Occurrence;
+pub use progress::{Progress, Stale};
 pub use projection::{ApplyError, Definition, Names, Projection, Takes};
 pub use read::{PAGE_ROWS_MAX, ReadError, Scope};
+pub use rows_sql::RowsError;
+pub use runtime::{Options, Runtime};
 
 /// Declares the modules of the read models and the list that runs them.
 macro_rules! projections {

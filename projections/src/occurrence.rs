@@ -33,14 +33,20 @@ pub struct Occurrence {
 }
 
 impl Occurrence {
-    /// Decodes what the log holds.
+    /// Decodes what the log holds; gives it back when that cannot be done.
     ///
     /// # Errors
     /// When the name, the version or the shape is unknown to this program.
-    pub fn decode(recorded: Recorded) -> Result<Self, DecodeError> {
+    pub fn decode(recorded: Recorded) -> Result<Self, (Box<Recorded>, DecodeError)> {
         let (name, version) = (&recorded.type_name, recorded.schema_version);
-        let event = Event::decode(name, version, &recorded.payload)?;
-        Ok(Self {
+        match Event::decode(name, version, &recorded.payload) {
+            Ok(event) => Ok(Self::of(recorded, event)),
+            Err(error) => Err((Box::new(recorded), error)),
+        }
+    }
+
+    fn of(recorded: Recorded, event: Event) -> Self {
+        Self {
             position: recorded.position,
             tenant: recorded.tenant,
             stream: recorded.stream,
@@ -52,7 +58,7 @@ impl Occurrence {
             event_id: recorded.event_id,
             meta: recorded.meta,
             event,
-        })
+        }
     }
 
     /// The organization it belongs to; none for what belongs to the platform itself.

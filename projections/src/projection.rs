@@ -51,9 +51,9 @@ pub enum ApplyError {
     /// The event does not say what it should.
     #[error("{0}")]
     Senseless(String),
-    /// The event cannot be read.
-    #[error(transparent)]
-    Decode(#[from] domain::DecodeError),
+    /// The event cannot be read by this program.
+    #[error("{0}")]
+    Unreadable(String),
     /// A row has to be loaded first. Seen by the runtime only.
     #[error("a row has not been loaded yet")]
     NotLoaded,
@@ -142,7 +142,7 @@ impl Definition {
 }
 
 /// The rows of one read model in memory, whatever their types.
-pub(crate) trait Store: Send {
+pub(crate) trait Store: Send + Sync {
     /// Takes one event in.
     fn apply(&mut self, occurrence: &Occurrence) -> Result<(), ApplyError>;
     /// Its tables.

@@ -119,6 +119,9 @@ struct Slot<R> {
     is_changed: bool,
 }
 
+/// Keys with what they had before, in the order of the changes.
+type Journal<R> = Vec<(<R as Row>::Key, Option<Slot<R>>)>;
+
 /// How a table answers a question about a row it does not hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
@@ -138,7 +141,7 @@ pub struct Table<R: Row> {
     wanted: HashSet<R::Key>,
     mode: Mode,
     /// What the rows were before the event at hand; kept only when an event may have to be undone.
-    journal: Option<Vec<(R::Key, Option<Slot<R>>)>>,
+    journal: Option<Journal<R>>,
 }
 
 impl<R: Row> Default for Table<R> {
@@ -270,7 +273,7 @@ pub struct Changes {
 }
 
 /// A table whose row type does not matter: what the runtime sees of it.
-pub trait AnyTable: Send {
+pub trait AnyTable: Send + Sync {
     /// As the database sees it.
     fn spec(&self) -> TableSpec;
     /// Empties it and says how it answers from now on.

@@ -1,0 +1,374 @@
+//! Generations, their states and their checkpoints: what is written down about read models.
+//!
+//! `read_model.projection` has a row for each generation. The checkpoint moves by compare-and-set in
+//! the transaction that writes the rows, so that of two owners one does the work and the other
+//! finds out. A generation is `live`, `stopped` before an event that it could not take in, or
+//! `retired`: kept for going back. Exactly one of a name is live or stopped, and readers see it.
+
+use crate::projection::Definition;
+use crate::rows_sql;
+use event_log::Position;
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{FromRow, PgPool, Row};
+use std::collections::BTreeSet;
+
+/// Numbers our advisory locks, apart from those of the log.
+const LOCKS: i32 = 1_869_640_548;
+
+const TABLES: &str = "
+create table if not exists read_model.projection (
+    name           text collate \"C\" not null,
+    generation     integer     not null,
+    code_version   integer     not null,
+    layout         text        not null,
+    state          text        not null check (state in ('live', 'stopped', 'retired')),
+    position       bigint      not null,
+    revision       bigint      not null default 0,
+    error          text,
+    error_position bigint,
+    tables         text[]      not null,
+    made_at        timestamptz not null default clock_timestamp(),
+    primary key (name, generation)
+) with (fillfactor = 50);
+create unique index if not exists projection_shown
+    on read_model.projection (name) where state <> 'retired';
+create table if not exists read_model.parked (
+    name       text collate \"C\" not null,
+    generation integer not null,
+    position   bigint  not null,
+    thing      text collate \"C\" not null,
+    error      text    not null,
+    primary key (name, generation, position)
+);
+comment on table read_model.projection is
+    'Every generation of every read model: how far it is, and whether readers see it.';
+comment on table read_model.parked is
+    'Events that a read model set aside, with all later ones of the same thing, until retried.';";
+
+/// Whether a generation moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It follows the log.
+    Live,
+    /// It stands before an event that it could not take in.
+    Stopped,
+    /// Another took its place; kept for going back.
+    Retired,
+}
+
+impl State {
+    /// As it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Stopped => "stopped",
+            Self::Retired => "retired",
+        }
+    }
+}
+
+/// How a generation stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Which read model.
+    pub name: String,
+    /// 1, 2, 3, …
+    pub generation: i32,
+    /// The version of the handlers that made it.
+    pub code_version: i32,
+    /// Whether it moves.
+    pub state: State,
+    /// It has taken in every event up to here.
+    pub position: Position,
+    /// Why it stopped.
+    pub error: Option<String>,
+    /// The event it could not take in.
+    pub error_position: Option<Position>,
+    /// How many events are set aside.
+    pub parked: i64,
+    pub(crate) layout: String,
+    pub(crate) revision: i64,
+}
+
+impl FromRow<'_, PgRow> for Standing {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        let state: &str = row.try_get("state")?;
+        Ok(Self {
+            name: row.try_get("name")?,
+            generation: row.try_get("generation")?,
+            code_version: row.try_get("code_version")?,
+            state: match state {
+                "live" => State::Live,
+                "stopped" => State::Stopped,
+                _ => State::Retired,
+            },
+            position: row.try_get("position")?,
+            error: row.try_get("error")?,
+            error_position: row.try_get("error_position")?,
+            parked: row.try_get("parked")?,
+            layout: row.try_get("layout")?,
+            revision: row.try_get("revision")?,
+        })
+    }
+}
+
+const STANDING: &str = "
+select p.*, (select count(*) from read_model.parked a
+              where a.name = p.name and a.generation = p.generation) as parked
+  from read_model.projection p";
+
+/// Every generation there is, also retired ones.
+///
+/// # Errors
+/// When the database does not answer, or no read model was ever made.
+pub async fn generations(pool: &PgPool) -> Result<Vec<Standing>, sqlx::Error> {
+    let mut query = sqlx::QueryBuilder::new(STANDING);
+    query.push(" order by p.name, p.generation");
+    query.build_query_as().fetch_all(pool).await
+}
+
+/// The generations that readers see, one for each read model.
+///
+/// # Errors
+/// As [`generations`].
+pub async fn standings(pool: &PgPool) -> Result<Vec<Standing>, sqlx::Error> {
+    let mut query = sqlx::QueryBuilder::new(STANDING);
+    query.push(" where p.state <> 'retired' order by p.name");
+    query.build_query_as().fetch_all(pool).await
+}
+
+/// The generation of one read model that readers see.
+pub(crate) async fn shown(
+    connection: &mut PgConnection,
+    name: &str,
+    lock: bool,
+) -> Result<Option<Standing>, sqlx::Error> {
+    let mut query = sqlx::QueryBuilder::new(STANDING);
+    query.push(" where p.state <> 'retired' and p.name = ").push_bind(name);
+    if lock {
+        query.push(" for update");
+    }
+    query.build_query_as().fetch_optional(connection).await
+}
+
+/// Makes what is missing: the tables of this file, and an empty first generation of each read model
+/// that has none. Safe to run at any time, also by several processes at once.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn install(pool: &PgPool, definitions: &[Definition]) -> Result<(), sqlx::Error> {
+    let mut transaction = pool.begin().await?;
+    sqlx::query("select pg_advisory_xact_lock($1, 0)")
+        .bind(LOCKS)
+        .execute(&mut *transaction)
+        .await?;
+    rows_sql::run(&mut transaction, TABLES.to_owned()).await?;
+    for definition in definitions {
+        if shown(&mut transaction, definition.name, false).await?.is_none() {
+            let generation = next_generation(&mut transaction, definition.name).await?;
+            rows_sql::create_tables(&mut transaction, definition, generation).await?;
+            rows_sql::create_indexes(&mut transaction, definition, generation).await?;
+            rows_sql::show(&mut transaction, definition, generation).await?;
+            insert(&mut transaction, definition, generation, Position::START).await?;
+        }
+    }
+    transaction.commit().await
+}
+
+/// Lets one rebuild of a read model run at a time, until the transaction ends.
+pub(crate) async fn lock_rebuild(
+    connection: &mut PgConnection,
+    name: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("select pg_advisory_xact_lock($1, hashtext($2))")
+        .bind(LOCKS)
+        .bind(name)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+pub(crate) async fn next_generation(
+    connection: &mut PgConnection,
+    name: &str,
+) -> Result<i32, sqlx::Error> {
+    let sql = "select coalesce(max(generation), 0) + 1 from read_model.projection where name = $1";
+    sqlx::query_scalar(sql).bind(name).fetch_one(connection).await
+}
+
+/// Writes a new generation down as the live one.
+pub(crate) async fn insert(
+    connection: &mut PgConnection,
+    definition: &Definition,
+    generation: i32,
+    position: Position,
+) -> Result<(), sqlx::Error> {
+    let tables = definition.tables().into_iter().map(|spec| format!("{}_g{generation}", spec.name));
+    sqlx::query(
+        "insert into read_model.projection
+                (name, generation, code_version, layout, state, position, tables)
+         values ($1, $2, $3, $4, 'live', $5, $6)",
+    )
+    .bind(definition.name)
+    .bind(generation)
+    .bind(definition.version)
+    .bind(definition.layout())
+    .bind(position)
+    .bind(tables.collect::<Vec<String>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Moves the checkpoint of a live generation from where its owner saw it. False when another owner
+/// moved it, or it was stopped, retried or replaced meanwhile.
+pub(crate) async fn advance(
+    connection: &mut PgConnection,
+    from: &Standing,
+    to: Position,
+) -> Result<bool, sqlx::Error> {
+    let moved = sqlx::query(
+        "update read_model.projection set position = $5
+          where name = $1 and generation = $2 and position = $3 and revision = $4
+            and state = 'live'",
+    )
+    .bind(&from.name)
+    .bind(from.generation)
+    .bind(from.position)
+    .bind(from.revision)
+    .bind(to)
+    .execute(connection)
+    .await?;
+    Ok(moved.rows_affected() == 1)
+}
+
+/// Stops a generation before an event, visibly. Its checkpoint was moved there in the same
+/// transaction.
+pub(crate) async fn stop(
+    connection: &mut PgConnection,
+    standing: &Standing,
+    error: &str,
+    at: Option<Position>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "update read_model.projection
+            set state = 'stopped', error = $3, error_position = $4, revision = revision + 1
+          where name = $1 and generation = $2",
+    )
+    .bind(&standing.name)
+    .bind(standing.generation)
+    .bind(error)
+    .bind(at)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Lets a stopped read model try again where it stands; true when there was one.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn resume(pool: &PgPool, name: &str) -> Result<bool, sqlx::Error> {
+    let resumed = sqlx::query(
+        "update read_model.projection
+            set state = 'live', error = null, error_position = null, revision = revision + 1
+          where name = $1 and state = 'stopped'",
+    )
+    .bind(name)
+    .execute(pool)
+    .await?;
+    Ok(resumed.rows_affected() == 1)
+}
+
+/// Puts the generation that readers see out of use, and drops what was kept before it.
+pub(crate) async fn retire_shown(
+    connection: &mut PgConnection,
+    name: &str,
+) -> Result<(), sqlx::Error> {
+    let dropped: Vec<(i32, Vec<String>)> = sqlx::query_as(
+        "delete from read_model.projection where name = $1 and state = 'retired'
+         returning generation, tables",
+    )
+    .bind(name)
+    .fetch_all(&mut *connection)
+    .await?;
+    for (generation, tables) in dropped {
+        sqlx::query("delete from read_model.parked where name = $1 and generation = $2")
+            .bind(name)
+            .bind(generation)
+            .execute(&mut *connection)
+            .await?;
+        for table in tables {
+            let drop = format!("drop table if exists read_model.{table} cascade");
+            rows_sql::run(&mut *connection, drop).await?;
+        }
+    }
+    let retire = "update read_model.projection set state = 'retired', revision = revision + 1
+                   where name = $1 and state <> 'retired'";
+    sqlx::query(retire).bind(name).execute(connection).await?;
+    Ok(())
+}
+
+/// An event that was set aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parked {
+    /// Which event.
+    pub position: Position,
+    /// Of which thing: its stream.
+    pub thing: String,
+    /// Why.
+    pub error: String,
+}
+
+impl FromRow<'_, PgRow> for Parked {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            position: row.try_get("position")?,
+            thing: row.try_get("thing")?,
+            error: row.try_get("error")?,
+        })
+    }
+}
+
+/// What a read model set aside, in the order of the log.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn parked(pool: &PgPool, name: &str) -> Result<Vec<Parked>, sqlx::Error> {
+    let sql = "select a.position, a.thing, a.error
+                 from read_model.parked a
+                 join read_model.projection p using (name, generation)
+                where name = $1 and p.state <> 'retired' order by a.position";
+    sqlx::query_as(sql).bind(name).fetch_all(pool).await
+}
+
+/// The things of a generation of which events are set aside.
+pub(crate) async fn parked_things(
+    connection: &mut PgConnection,
+    standing: &Standing,
+) -> Result<BTreeSet<String>, sqlx::Error> {
+    let sql = "select distinct thing from read_model.parked where name = $1 and generation = $2";
+    let query = sqlx::query_scalar(sql).bind(&standing.name).bind(standing.generation);
+    Ok(query.fetch_all(connection).await?.into_iter().collect())
+}
+
+/// Sets events aside.
+pub(crate) async fn park(
+    connection: &mut PgConnection,
+    name: &str,
+    generation: i32,
+    parked: &[Parked],
+) -> Result<(), sqlx::Error> {
+    for event in parked {
+        sqlx::query("insert into read_model.parked values ($1, $2, $3, $4, $5)")
+            .bind(name)
+            .bind(generation)
+            .bind(event.position)
+            .bind(&event.thing)
+            .bind(&event.error)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
