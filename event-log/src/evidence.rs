@@ -165,3 +165,83 @@ fn hash_of(event: &NewEvent, meta_salt: &[u8], payload_salt: &[u8]) -> Hash {
 pub fn micros(at: DateTime<Utc>) -> i64 {
     at.timestamp_micros()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{CHAIN_START, Hash, Header, chain_next, event_hash, meta_commit, payload_commit};
+    use serde_json::Value;
+    use uuid::Uuid;
+
+    fn lines() -> Vec<Value> {
+        let vectors = include_str!("../tests/verifiers/vectors.jsonl");
+        vectors.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    fn bytes(value: &Value) -> Vec<u8> {
+        data_encoding::HEXLOWER.decode(value.as_str().unwrap().as_bytes()).unwrap()
+    }
+
+    fn id(value: &Value) -> Option<Uuid> {
+        (!value.is_null()).then(|| Uuid::from_slice(&bytes(value)).unwrap())
+    }
+
+    fn hash_of(row: &Value) -> Hash {
+        let subjects = row["subjects"].as_array().unwrap();
+        let subjects: Vec<Uuid> = subjects.iter().filter_map(id).collect();
+        event_hash(&Header {
+            tenant: id(&row["tenant"]).unwrap(),
+            stream: row["stream"].as_str(),
+            type_name: row["type"].as_str().unwrap(),
+            schema_version: row["schema_version"].as_i64().unwrap().try_into().unwrap(),
+            event_id: id(&row["event_id"]).unwrap(),
+            occurred_at_micros: row["occurred_at"].as_i64().unwrap(),
+            actor: row["actor"].as_str().unwrap(),
+            causation: id(&row["causation"]),
+            correlation: id(&row["correlation"]),
+            subjects: &subjects,
+            payload_commit: payload_commit(&bytes(&row["payload_salt"]), &bytes(&row["payload"])),
+            meta_commit: meta_commit(&bytes(&row["meta_salt"]), &bytes(&row["meta"])),
+        })
+    }
+
+    #[test]
+    fn hashes_and_chain_are_those_of_the_written_vectors() {
+        let (mut chain, mut rows) = (CHAIN_START, 0);
+        let mut lines = lines().into_iter();
+        while let Some(batch) = lines.next() {
+            let first = batch["first"].as_i64().unwrap();
+            let count = batch["last"].as_i64().unwrap() - first + 1;
+            let mut hashes = Vec::new();
+            for _ in 0..count {
+                let row = lines.next().unwrap();
+                hashes.push(hash_of(&row));
+                assert_eq!(hashes[hashes.len() - 1][..], bytes(&row["event_hash"]));
+            }
+            let recorded_at = batch["recorded_at"].as_i64().unwrap();
+            let count = i32::try_from(count).unwrap();
+            chain = chain_next(&chain, first, count, recorded_at, &hashes);
+            assert_eq!(chain[..], bytes(&batch["chain"]));
+            rows += count;
+        }
+        assert_eq!(rows, 3);
+    }
+
+    #[test]
+    fn no_value_and_an_empty_value_are_not_the_same() {
+        let header = |stream| Header {
+            tenant: Uuid::nil(),
+            stream,
+            type_name: "t",
+            schema_version: 1,
+            event_id: Uuid::nil(),
+            occurred_at_micros: 0,
+            actor: "a",
+            causation: None,
+            correlation: None,
+            subjects: &[],
+            payload_commit: [0; 32],
+            meta_commit: [0; 32],
+        };
+        assert_ne!(event_hash(&header(None)), event_hash(&header(Some(""))));
+    }
+}

@@ -4,9 +4,7 @@
 use crate::server::Server;
 use crate::world::*;
 use event_log::verify::{RawBatch, RawRow, Verifier, micros};
-use event_log::{
-    CommitMode, EventLog, KeyError, KeyRing, MasterKey, NewEvent, Opened, Position,
-};
+use event_log::{CommitMode, EventLog, KeyError, KeyRing, MasterKey, NewEvent, Opened, Position};
 use sqlx::{AssertSqlSafe, Connection, Executor};
 use std::io::Write;
 use std::path::Path;
@@ -63,7 +61,7 @@ fn stranger(lines: &str) -> Output {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("python3 is needed for this test; install it");
+        .unwrap();
     // A script that has seen enough stops reading; what it says counts.
     let _cut_short = child.stdin.take().unwrap().write_all(lines.as_bytes());
     child.wait_with_output().unwrap()
@@ -87,15 +85,18 @@ fn a_strangers_script_finds_any_changed_value_in_the_vectors() {
     let good = vectors();
     let lines: Vec<serde_json::Value> =
         good.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    for (index, line) in lines.iter().enumerate() {
+    // A batch and the row that has a value in every field.
+    for (index, line) in lines.iter().enumerate().take(2) {
         for (key, value) in line.as_object().unwrap() {
             let changed = match value {
                 serde_json::Value::Number(number) => (number.as_i64().unwrap() + 1).into(),
                 serde_json::Value::String(text) if text.is_empty() => "00".into(),
-                serde_json::Value::String(text) => match text.strip_suffix('0') {
-                    Some(rest) => format!("{rest}1").into(),
-                    None => format!("{}0", &text[..text.len() - 1]).into(),
-                },
+                serde_json::Value::String(text) => {
+                    let mut text = text.clone();
+                    let last = text.pop();
+                    text.push(if last == Some('0') { '1' } else { '0' });
+                    text.into()
+                }
                 serde_json::Value::Null => match key.as_str() {
                     "stream_version" => 1.into(),
                     _ => "00".into(),
@@ -142,11 +143,12 @@ async fn a_strangers_script_agrees_with_a_real_log_of_both_ways_to_commit() {
 
 /// The first thing that the verifier finds wrong, or nothing.
 async fn finding(connection: &mut sqlx::PgConnection) -> Option<String> {
-    let batches: Vec<RawBatch> =
-        sqlx::query_as("select first, last, recorded_at, chain from event_log.log_batch order by 1")
-            .fetch_all(&mut *connection)
-            .await
-            .unwrap();
+    let batches: Vec<RawBatch> = sqlx::query_as(
+        "select first, last, recorded_at, chain from event_log.log_batch order by 1",
+    )
+    .fetch_all(&mut *connection)
+    .await
+    .unwrap();
     let mut rows: Vec<RawRow> = sqlx::query_as("select * from event_log.log order by position")
         .fetch_all(connection)
         .await
@@ -162,18 +164,8 @@ async fn finding(connection: &mut sqlx::PgConnection) -> Option<String> {
     (!rows.is_empty()).then(|| "rows that no batch covers".to_owned())
 }
 
-#[tokio::test]
-async fn every_change_that_a_superuser_makes_to_a_row_or_a_batch_is_found() {
-    let server = Server::start().await;
-    let log = server.open(CommitMode::Barrier).await;
-    for turn in 0..3 {
-        let mut event = on("s", format!("{turn}"));
-        event.causation = Some(Uuid::now_v7());
-        accepted(&log, command(vec![event, on("s", "more"), loose("x")])).await;
-    }
-    log.close().await;
-    let mut admin = server.superuser().await;
-    assert_eq!(finding(&mut admin).await, None);
+/// What a superuser could do to the nine events in three batches.
+fn forgeries() -> Vec<String> {
     let in_log = |what: &str| format!("update event_log.log set {what} where position = 5");
     let in_batch = |what: &str| format!("update event_log.log_batch set {what} where first = 4");
     let flip = "set_byte(%, 0, get_byte(%, 0) # 1)";
@@ -232,7 +224,22 @@ async fn every_change_that_a_superuser_makes_to_a_row_or_a_batch_is_found() {
           where position = 5"
             .to_owned(),
     ]);
-    for change in changes {
+    changes
+}
+
+#[tokio::test]
+async fn every_change_that_a_superuser_makes_to_a_row_or_a_batch_is_found() {
+    let server = Server::start().await;
+    let log = server.open(CommitMode::Barrier).await;
+    for turn in 0..3 {
+        let mut event = on("s", format!("{turn}"));
+        event.causation = Some(Uuid::now_v7());
+        accepted(&log, command(vec![event, on("s", "more"), loose("x")])).await;
+    }
+    log.close().await;
+    let mut admin = server.superuser().await;
+    assert_eq!(finding(&mut admin).await, None);
+    for change in forgeries() {
         let mut transaction = admin.begin().await.unwrap();
         transaction.execute("set local session_replication_role = replica").await.unwrap();
         transaction.execute(AssertSqlSafe(change.as_str())).await.unwrap();

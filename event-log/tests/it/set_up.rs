@@ -98,8 +98,10 @@ async fn a_timer_is_due_when_its_time_has_come_and_cleared_only_as_it_was_read()
     let server = Server::start().await;
     let log = server.open(CommitMode::Barrier).await;
     let mut connection = log.pool().acquire().await.unwrap();
-    let at = |minutes: i64| "2026-03-01T12:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap()
-        + chrono::TimeDelta::minutes(minutes);
+    let at = |minutes: i64| {
+        "2026-03-01T12:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap()
+            + chrono::TimeDelta::minutes(minutes)
+    };
     let timer = |name: &str, minutes| Timer {
         name: name.to_owned(),
         tenant: TENANT,

@@ -1,8 +1,5 @@
-"""Verifies a log with nothing but its bytes and docs/event-log-format.md.
-
-Reads JSON Lines: each batch, then its rows; bytes and ids in hexadecimal, times in microseconds.
-Prints "ok <last position> <chain>" or the first thing that is wrong, and then exits with 1.
-"""
+"""Verifies a log by docs/event-log-format.md alone. Reads JSON Lines: each batch, then its rows.
+Prints "ok <last position> <chain>", or the first thing that is wrong and exits with 1."""
 import hashlib
 import json
 import struct
