@@ -9,6 +9,7 @@ mod append;
 mod bulk;
 mod clients;
 mod cluster;
+mod derived;
 mod report;
 
 use cluster::Cluster;
@@ -40,6 +41,12 @@ async fn all(names: &[String]) {
     if wanted("bulk") {
         bulk::through_the_log(&cluster, &mut report).await;
     }
-    report.end();
     cluster.stop();
+    if wanted("rebuild") {
+        derived::rebuilds(&mut report).await;
+    }
+    if wanted("lag") {
+        derived::lag(&mut report).await;
+    }
+    report.end();
 }
