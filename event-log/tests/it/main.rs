@@ -4,8 +4,11 @@
 mod append;
 mod crash;
 mod evidence;
+mod groups;
+mod guards;
+mod idempotency;
 mod order;
-mod promises;
 mod server;
 mod set_up;
+mod whatever_happens;
 mod world;

@@ -25,7 +25,8 @@ def event_hash(row):
         raw("tenant"), text("stream"), text("type"), struct.pack(">h", row["schema_version"]),
         raw("event_id"), struct.pack(">q", row["occurred_at"]), text("actor"), raw("causation"),
         raw("correlation"), b"".join(bytes.fromhex(s) for s in row["subjects"]),
-        sha(b"\x02", raw("payload_salt"), raw("payload")), sha(b"\x03", raw("meta_salt"), raw("meta")),
+        sha(b"\x02", raw("payload_salt"), raw("payload")),
+        sha(b"\x03", raw("meta_salt"), raw("meta")),
     ]
     return sha(b"OPSEVT01", *map(field, fields))
 
