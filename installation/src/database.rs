@@ -36,7 +36,7 @@ pub(crate) async fn open(
     let address = address(&connect, "DATABASE_URL");
     let mut look = look(&connect, &address).await?;
     match access {
-        Access::Read => refuse_unread(&look, &address)?,
+        Access::Derive | Access::Read => refuse_unread(&look, &address)?,
         Access::Serve | Access::Write if look.schema_version < SCHEMA_VERSION => {
             bring_on(place, &connect, &address, &look).await?;
             look = self::look(&connect, &address).await?;
@@ -58,10 +58,9 @@ fn refuse_unread(look: &Look, address: &Address) -> Result<(), Error> {
         0 => Err(Error::NothingHere {
             place: format!("database {:?} at {}", address.name, address.address),
         }),
-        found if found < SCHEMA_VERSION => Err(Error::NotMigrated {
-            found,
-            needed: SCHEMA_VERSION,
-        }),
+        found if found < SCHEMA_VERSION => {
+            Err(Error::NotMigrated { found, needed: SCHEMA_VERSION })
+        }
         _ => Ok(()),
     }
 }
@@ -89,11 +88,7 @@ async fn bring_on(
     };
     let migrated = migrate(&owner).await;
     let migrated = migrated.map_err(|error| address.explain_migration(error))?;
-    tracing::info!(
-        from = migrated.from,
-        to = migrated.to,
-        "the log was migrated"
-    );
+    tracing::info!(from = migrated.from, to = migrated.to, "the log was migrated");
     Ok(())
 }
 
@@ -110,14 +105,14 @@ fn as_service(
         return Ok(connect.options([("role", SERVICE_ROLE)]));
     }
     let allowed = match access {
-        Access::Read => look.reads_log,
+        Access::Derive | Access::Read => look.reads_log,
         Access::Serve | Access::Write => look.reads_log && look.appends,
     };
     if !allowed {
         return Err(Error::NoRight {
             role: look.role.clone(),
             what: match access {
-                Access::Read => "read the log",
+                Access::Derive | Access::Read => "read the log",
                 Access::Serve | Access::Write => "append to the log",
             },
             advice: "let its owner run `grant opscenter_service to …` for it",
@@ -214,9 +209,7 @@ impl Look {
 /// The schema version, read as the service where our own role may not.
 async fn version(connection: &mut PgConnection, may_serve: bool) -> Result<i32, sqlx::Error> {
     if may_serve {
-        sqlx::raw_sql("set role opscenter_service")
-            .execute(&mut *connection)
-            .await?;
+        sqlx::raw_sql("set role opscenter_service").execute(&mut *connection).await?;
     }
     let sql = "select coalesce(max(version), 0) from event_log.schema_migration";
     sqlx::query_scalar(sql).fetch_one(connection).await
@@ -231,10 +224,9 @@ fn options(url: &str, variable: &'static str) -> Result<PgConnectOptions, Error>
 }
 
 fn address(connect: &PgConnectOptions, variable: &'static str) -> Address {
-    let host = connect.get_socket().map_or_else(
-        || connect.get_host().to_owned(),
-        |path| path.display().to_string(),
-    );
+    let host = connect
+        .get_socket()
+        .map_or_else(|| connect.get_host().to_owned(), |path| path.display().to_string());
     let role = connect.get_username().to_owned();
     Address {
         address: format!("{host}:{}", connect.get_port()),

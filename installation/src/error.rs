@@ -160,17 +160,10 @@ impl Address {
             _ => None,
         };
         match code.as_deref() {
-            Some("28000" | "28P01") => Error::Denied {
-                address,
-                role: self.role.clone(),
-                variable: self.variable,
-                source,
-            },
-            Some("3D000") => Error::NoDatabase {
-                address,
-                name: self.name.clone(),
-                source,
-            },
+            Some("28000" | "28P01") => {
+                Error::Denied { address, role: self.role.clone(), variable: self.variable, source }
+            }
+            Some("3D000") => Error::NoDatabase { address, name: self.name.clone(), source },
             Some("53300") => Error::Crowded { address, source },
             Some("53100") => Error::DiskFull { source },
             Some("42501") => Error::NoRight {
@@ -178,11 +171,7 @@ impl Address {
                 what: "use the log",
                 advice: "use the role that migrated it, or grant it opscenter_service",
             },
-            _ => Error::Unreachable {
-                address,
-                variable: self.variable,
-                source,
-            },
+            _ => Error::Unreachable { address, variable: self.variable, source },
         }
     }
 

@@ -4,7 +4,7 @@
 //! without the key everything works except that personal data stays sealed.
 
 use crate::{Access, Error};
-use event_log::{EventLog, KeyRing, MasterKey};
+use event_log::{EventLog, KeyError, KeyRing, MasterKey};
 use std::env;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
@@ -22,7 +22,15 @@ pub(crate) async fn open(
     let Some(master) = master_key(data_dir, access)? else {
         return Ok(None);
     };
-    Ok(Some(KeyRing::open(log, &master).await?))
+    match KeyRing::open(log, &master).await {
+        Ok(keys) => Ok(Some(keys)),
+        // What is sealed stays sealed; everything else can be looked at.
+        Err(error @ KeyError::WrongMaster) if !access.makes() => {
+            tracing::warn!(%error, "personal data stays sealed");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Where the key is kept when the environment does not hold it.
@@ -37,10 +45,10 @@ fn master_key(data_dir: &Path, access: Access) -> Result<Option<MasterKey>, Erro
         return Ok(Some(MasterKey::from_base64(&text)?));
     }
     let path = path(data_dir);
-    match access {
-        Access::Read if !path.exists() => return Ok(None),
-        Access::Read => {}
-        Access::Serve | Access::Write => make_folder(data_dir)?,
+    if access.makes() {
+        make_folder(data_dir)?;
+    } else if !path.exists() {
+        return Ok(None);
     }
     Ok(Some(MasterKey::load_or_create(&path)?))
 }
@@ -50,8 +58,5 @@ fn make_folder(folder: &Path) -> Result<(), Error> {
         .recursive(true)
         .mode(0o700)
         .create(folder)
-        .map_err(|source| Error::Folder {
-            folder: folder.to_owned(),
-            source,
-        })
+        .map_err(|source| Error::Folder { folder: folder.to_owned(), source })
 }

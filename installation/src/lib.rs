@@ -6,7 +6,8 @@
 //! role; it finds the master key. Three rules hold:
 //!
 //! * there is one server for a data folder, and a second [`Access::Serve`] is refused by name;
-//! * [`Access::Read`] makes nothing and changes nothing: no folder, no key, no table;
+//! * [`Access::Read`] makes nothing and changes nothing: no folder, no key, no table, and
+//!   [`Access::Derive`] nothing but what can be derived again;
 //! * whoever started the private Postgres stops it, and nobody else.
 //!
 //! ```no_run
@@ -72,12 +73,7 @@ impl Installation {
                 (log, Some(server))
             }
         };
-        let mut opened = Self {
-            log,
-            keys: None,
-            data_dir: place.data_dir.clone(),
-            postgres,
-        };
+        let mut opened = Self { log, keys: None, data_dir: place.data_dir.clone(), postgres };
         match keys::open(&opened.log, &place.data_dir, access).await {
             Ok(keys) => {
                 opened.keys = keys;
@@ -100,11 +96,9 @@ impl Installation {
     /// [`Access::Write`].
     ///
     /// # Errors
-    /// [`Error::NoMasterKey`] when it was opened to read, and no master key was found.
+    /// [`Error::NoMasterKey`] when it was opened to read, and no master key that fits was found.
     pub fn keys(&self) -> Result<&KeyRing, Error> {
-        self.keys.as_ref().ok_or_else(|| Error::NoMasterKey {
-            path: keys::path(&self.data_dir),
-        })
+        self.keys.as_ref().ok_or_else(|| Error::NoMasterKey { path: keys::path(&self.data_dir) })
     }
 
     /// The connections of readers, projections and flows.
@@ -128,9 +122,7 @@ impl Installation {
     /// Whether we started the private Postgres, and closing stops it.
     #[must_use]
     pub fn is_owner(&self) -> bool {
-        self.postgres
-            .as_ref()
-            .is_some_and(PrivatePostgres::is_owner)
+        self.postgres.as_ref().is_some_and(PrivatePostgres::is_owner)
     }
 
     /// Starts our private Postgres again if it has ended by itself; true when it had to. A server

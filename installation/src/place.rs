@@ -21,13 +21,7 @@ pub struct Place {
     pub data_dir: PathBuf,
     /// A database of your own, postgres://user@host:5432/name; better given by the environment,
     /// which no other user of the machine sees
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "DATABASE_URL",
-        hide_env_values = true,
-        global = true
-    )]
+    #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true, global = true)]
     pub database_url: Option<String>,
     /// The same database as a role that may create roles and schemas; used to migrate only
     #[arg(
@@ -44,11 +38,7 @@ impl Place {
     /// A data folder with a private Postgres.
     #[must_use]
     pub fn folder(data_dir: impl Into<PathBuf>) -> Self {
-        Self {
-            data_dir: data_dir.into(),
-            database_url: None,
-            owner_url: None,
-        }
+        Self { data_dir: data_dir.into(), database_url: None, owner_url: None }
     }
 
     /// The database that was named; an empty text, as scripts leave it behind, names none.
@@ -85,6 +75,18 @@ pub enum Access {
     Serve,
     /// To append, beside a server or without one.
     Write,
+    /// To write what is derived from history: makes and migrates nothing, appends nothing.
+    Derive,
     /// To look: makes nothing, migrates nothing, and every transaction is read-only.
     Read,
+}
+
+impl Access {
+    /// Whether it may make what is missing: the folder, the key, the tables.
+    pub(crate) const fn makes(self) -> bool {
+        match self {
+            Self::Serve | Self::Write => true,
+            Self::Derive | Self::Read => false,
+        }
+    }
 }

@@ -14,7 +14,7 @@ pub(crate) async fn open(
     change: impl FnOnce(&mut Settings) + Send,
 ) -> Result<(EventLog, PrivatePostgres), Error> {
     let folder = place.data_dir.clone();
-    if access == Access::Read && !holds_cluster(&folder) {
+    if !access.makes() && !holds_cluster(&folder) {
         return Err(nothing(&folder));
     }
     // Starting blocks for seconds the first time.
@@ -22,7 +22,9 @@ pub(crate) async fn open(
         let options = Options::new(folder);
         match access {
             Access::Serve => PrivatePostgres::start(&options),
-            Access::Write | Access::Read => PrivatePostgres::connect_or_start(&options),
+            Access::Write | Access::Derive | Access::Read => {
+                PrivatePostgres::connect_or_start(&options)
+            }
         }
     });
     let server = started.await.map_err(|_| Error::Interrupted)??;
@@ -49,7 +51,7 @@ async fn open_log(
     };
     let superuser = options(&server.connection_url(server.superuser()))?;
     // The tables of a folder whose server is somebody else's are changed under nobody's feet.
-    if access != Access::Read && server.is_owner() {
+    if access.makes() && server.is_owner() {
         bring_on(&superuser, &address).await?;
     }
     let mut settings = Settings::new(options(&server.connection_url(SERVICE_ROLE))?);
@@ -70,11 +72,9 @@ async fn open_log(
         OpenError::SchemaTooOld { found, needed } if server.is_owner() => {
             Error::NotMigrated { found, needed }
         }
-        OpenError::SchemaTooOld { found, needed } => Error::OlderServer {
-            folder: place.data_dir.clone(),
-            found,
-            needed,
-        },
+        OpenError::SchemaTooOld { found, needed } => {
+            Error::OlderServer { folder: place.data_dir.clone(), found, needed }
+        }
         error => address.explain_open(error),
     })
 }
@@ -83,11 +83,7 @@ async fn bring_on(superuser: &PgConnectOptions, address: &Address) -> Result<(),
     let migrated = migrate(superuser).await;
     let migrated = migrated.map_err(|error: MigrateError| address.explain_migration(error))?;
     if migrated.from != migrated.to {
-        tracing::info!(
-            from = migrated.from,
-            to = migrated.to,
-            "the log was migrated"
-        );
+        tracing::info!(from = migrated.from, to = migrated.to, "the log was migrated");
     }
     Ok(())
 }
@@ -113,9 +109,7 @@ fn holds_cluster(folder: &Path) -> bool {
 }
 
 fn nothing(folder: &Path) -> Error {
-    Error::NothingHere {
-        place: format!("the folder {}", folder.display()),
-    }
+    Error::NothingHere { place: format!("the folder {}", folder.display()) }
 }
 
 fn options(url: &str) -> Result<PgConnectOptions, Error> {

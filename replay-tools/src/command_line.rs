@@ -1,6 +1,6 @@
 //! The command line: which tools there are, and what the process ends with.
 
-use crate::{Failure, events, totals, verify};
+use crate::{Failure, as_of, events, explain, rebuild, totals, verify};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use installation::Place;
@@ -34,6 +34,12 @@ enum Tool {
     Verify(verify::Options),
     /// What an organization used, was charged, has and owes, as of any moment
     Totals(totals::Options),
+    /// From a charge to its usage, prices, arithmetic and payment, all worked out again
+    Explain(explain::Options),
+    /// What a user, an organization, a purchase or any other thing was at a moment
+    AsOf(as_of::Options),
+    /// Derive read models again, compare them byte for byte, and promote what is equal
+    Rebuild(rebuild::Options),
     /// History as JSON Lines: filtered, followed, or raw
     Events(events::Options),
     /// Print a completion script for a shell
@@ -70,6 +76,9 @@ impl CommandLine {
         match &self.tool {
             Tool::Verify(options) => verify::run(options, &self.place, out).await,
             Tool::Totals(options) => totals::run(options, &self.place, out).await,
+            Tool::Explain(options) => explain::run(options, &self.place, out).await,
+            Tool::AsOf(options) => as_of::run(options, &self.place, out).await,
+            Tool::Rebuild(options) => rebuild::run(options, &self.place, out).await,
             Tool::Events(options) => events::run(options, &self.place, out).await,
             Tool::Completions(Completions { shell }) => {
                 let mut script = Vec::new();

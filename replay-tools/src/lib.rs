@@ -8,14 +8,17 @@
 //! Exit codes: 0 the answer was given, 1 something is wrong with what was looked at, 2 the question
 //! cannot be answered (a wrong argument, no database, no such thing).
 
+mod as_of;
 pub mod command_line;
 mod events;
+mod explain;
 mod failure;
 mod history;
 mod moment;
 mod organization;
 mod output;
 mod raw;
+mod rebuild;
 mod session;
 mod totals;
 mod verify;

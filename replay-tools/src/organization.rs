@@ -2,7 +2,6 @@
 
 use crate::history::{decode, stream_page};
 use crate::{Failure, session};
-use domain::Event;
 use domain::tenancy::Event as Tenancy;
 use domain::tenancy::organization::OrganizationCreated;
 use domain::values::{Code, OrganizationId};
@@ -68,8 +67,6 @@ async fn founded(log: &EventLog, at: Position) -> Result<Vec<Recorded>, Failure>
 }
 
 fn created(recorded: &Recorded) -> Result<Option<OrganizationCreated>, Failure> {
-    Ok(match decode(recorded)? {
-        Event::Organization(Tenancy::OrganizationCreated(created)) => Some(created),
-        _ => None,
-    })
+    let event = Tenancy::try_from(decode(recorded)?);
+    Ok(if let Ok(Tenancy::OrganizationCreated(created)) = event { Some(created) } else { None })
 }

@@ -136,7 +136,7 @@ fn names(lists: &[&[(&'static str, i16)]]) -> Vec<String> {
 async fn aggregations(log: &EventLog, to: Position) -> Result<HashMap<Code, Aggregation>, Failure> {
     let mut defined = HashMap::new();
     for recorded in log.read_kind("meter", Some(to)).await? {
-        if let Event::Meter(MeterEvent::MeterDefined(meter)) = decode(&recorded)? {
+        if let Ok(MeterEvent::MeterDefined(meter)) = decode(&recorded)?.try_into() {
             defined.insert(meter.meter, meter.aggregation);
         }
     }
@@ -169,22 +169,18 @@ impl Fold {
 
     fn take(&mut self, recorded: &Recorded) -> Result<(), Failure> {
         let position = recorded.position;
-        match decode(recorded)? {
-            Event::Usage(UsageEvent::UsageRecorded(usage)) => self.used(&usage, position),
-            Event::CreditAccount(event) => {
-                if let CreditEvent::UsageCharged(charge) = &event {
-                    self.charge(charge)
-                        .map_err(|why| Failure::Problem(format!("position {position}: {why}")))?;
-                }
-                self.account = std::mem::take(&mut self.account).evolve(&event);
-                Ok(())
-            }
-            // The filter lets nothing else through.
-            other => Err(Failure::Problem(format!(
-                "position {position}: {} is neither usage nor credits",
-                other.type_name()
-            ))),
+        let event = decode(recorded)?;
+        if let Event::Usage(UsageEvent::UsageRecorded(usage)) = &event {
+            return self.used(usage, position);
         }
+        let wrong =
+            |why: &dyn std::fmt::Display| Failure::Problem(format!("position {position}: {why}"));
+        let event = CreditEvent::try_from(event).map_err(|error| wrong(&error))?;
+        if let CreditEvent::UsageCharged(charge) = &event {
+            self.charge(charge).map_err(|why| wrong(&why))?;
+        }
+        self.account = std::mem::take(&mut self.account).evolve(&event);
+        Ok(())
     }
 
     fn used(&mut self, usage: &UsageRecorded, position: Position) -> Result<(), Failure> {

@@ -24,12 +24,7 @@ impl Theirs {
             database_url: Some(server.connection_url(server.superuser())),
             ..Place::folder(&data.0)
         };
-        Self {
-            server,
-            place,
-            _folder: folder,
-            _data: data,
-        }
+        Self { server, place, _folder: folder, _data: data }
     }
 
     async fn execute(&self, sql: &str) {
@@ -39,24 +34,17 @@ impl Theirs {
     }
 
     fn as_role(&self, role: &str) -> Place {
-        Place {
-            database_url: Some(self.server.connection_url(role)),
-            ..self.place.clone()
-        }
+        Place { database_url: Some(self.server.connection_url(role)), ..self.place.clone() }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_is_migrated_by_its_url_and_used_as_the_service() {
     let theirs = Theirs::start();
-    let opened = Installation::open(&theirs.place, Access::Serve)
-        .await
-        .unwrap();
+    let opened = Installation::open(&theirs.place, Access::Serve).await.unwrap();
     assert!(!opened.is_private() && !opened.is_owner());
-    let role: String = sqlx::query_scalar("select current_user::text")
-        .fetch_one(opened.pool())
-        .await
-        .unwrap();
+    let role: String =
+        sqlx::query_scalar("select current_user::text").fetch_one(opened.pool()).await.unwrap();
     assert_eq!(role, SERVICE_ROLE);
     assert_eq!(append(opened.log()).await, Position(1));
     opened.close().await;
@@ -65,16 +53,11 @@ async fn a_database_is_migrated_by_its_url_and_used_as_the_service() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_without_the_right_to_migrate_needs_an_owner() {
     let theirs = Theirs::start();
-    theirs
-        .execute("create role ada login; create role boss login superuser")
-        .await;
+    theirs.execute("create role ada login; create role boss login superuser").await;
     let mut place = theirs.as_role("ada");
     let refused = Installation::open(&place, Access::Write).await.unwrap_err();
     let text = refused.to_string();
-    assert!(
-        text.contains("\"ada\"") && text.contains("DATABASE_OWNER_URL"),
-        "{text}"
-    );
+    assert!(text.contains("\"ada\"") && text.contains("DATABASE_OWNER_URL"), "{text}");
     // The owner makes the tables; ada may still not append to them.
     place.owner_url = Some(theirs.server.connection_url("boss"));
     let refused = Installation::open(&place, Access::Write).await.unwrap_err();
@@ -88,9 +71,7 @@ async fn a_role_without_the_right_to_migrate_needs_an_owner() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_auditor_with_nothing_but_the_right_to_read_may_look() {
     let theirs = Theirs::start();
-    let writer = Installation::open(&theirs.place, Access::Write)
-        .await
-        .unwrap();
+    let writer = Installation::open(&theirs.place, Access::Write).await.unwrap();
     append(writer.log()).await;
     writer.close().await;
     theirs
@@ -111,61 +92,37 @@ async fn an_auditor_with_nothing_but_the_right_to_read_may_look() {
 #[tokio::test(flavor = "multi_thread")]
 async fn reading_an_empty_database_says_what_to_run_first() {
     let theirs = Theirs::start();
-    let error = Installation::open(&theirs.place, Access::Read)
-        .await
-        .unwrap_err();
+    let error = Installation::open(&theirs.place, Access::Read).await.unwrap_err();
     assert!(matches!(error, Error::NothingHere { .. }), "{error}");
     let sql = "select count(*) from pg_namespace where nspname = 'event_log'";
     let url = theirs.server.connection_url(theirs.server.superuser());
     let mut connection = PgConnection::connect(&url).await.unwrap();
-    let count: i64 = sqlx::query_scalar(sql)
-        .fetch_one(&mut connection)
-        .await
-        .unwrap();
+    let count: i64 = sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap();
     assert_eq!(count, 0, "nothing was made");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newer_and_an_older_schema_are_told_apart() {
     let theirs = Theirs::start();
-    let opened = Installation::open(&theirs.place, Access::Write)
-        .await
-        .unwrap();
+    let opened = Installation::open(&theirs.place, Access::Write).await.unwrap();
     opened.close().await;
-    theirs
-        .execute("insert into event_log.schema_migration values (9999, 'later', '\\x00')")
-        .await;
+    theirs.execute("insert into event_log.schema_migration values (9999, 'later', '\\x00')").await;
     for access in [Access::Serve, Access::Write, Access::Read] {
         let error = Installation::open(&theirs.place, access).await.unwrap_err();
-        assert!(
-            error.to_string().contains("newer than this program"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("newer than this program"), "{error}");
     }
-    theirs
-        .execute("delete from event_log.schema_migration where version > 1")
-        .await;
-    let error = Installation::open(&theirs.place, Access::Read)
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(error, Error::NotMigrated { found: 1, .. }),
-        "{error}"
-    );
+    theirs.execute("delete from event_log.schema_migration where version > 1").await;
+    let error = Installation::open(&theirs.place, Access::Read).await.unwrap_err();
+    assert!(matches!(error, Error::NotMigrated { found: 1, .. }), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_wrong_with_the_address_is_said_without_showing_a_password() {
     let theirs = Theirs::start();
-    let missing = theirs
-        .server
-        .connection_url_to(theirs.server.superuser(), "elsewhere");
+    let missing = theirs.server.connection_url_to(theirs.server.superuser(), "elsewhere");
     let stranger = theirs.server.connection_url("stranger");
     for (url, expected) in [
-        (
-            "postgres://ada:hush@127.0.0.1:1/none",
-            "127.0.0.1:1 cannot be reached",
-        ),
+        ("postgres://ada:hush@127.0.0.1:1/none", "127.0.0.1:1 cannot be reached"),
         ("hush:not a url", "DATABASE_URL cannot be read"),
         (missing.as_str(), "createdb elsewhere"),
         (stranger.as_str(), "does not let role \"stranger\" in"),

@@ -22,11 +22,7 @@ async fn what_was_written_is_there_when_it_is_opened_again() {
 
     let second = Installation::open(&place, Access::Read).await.unwrap();
     assert_eq!(second.log().head().await.unwrap(), Position(1));
-    let opened = second
-        .keys()
-        .unwrap()
-        .unseal(tenant, subject, &sealed)
-        .await;
+    let opened = second.keys().unwrap().unseal(tenant, subject, &sealed).await;
     assert_eq!(opened.unwrap(), Opened::Clear(b"Ada".to_vec()));
     second.close().await;
 }
@@ -65,9 +61,7 @@ async fn a_reader_can_neither_append_nor_write_anything_else() {
     let server = Installation::open(&place, Access::Serve).await.unwrap();
     fs::remove_file(folder.0.join("master.key")).unwrap();
     let reader = Installation::open(&place, Access::Read).await.unwrap();
-    let deleted = sqlx::query("delete from event_log.consumer")
-        .execute(reader.pool())
-        .await;
+    let deleted = sqlx::query("delete from event_log.consumer").execute(reader.pool()).await;
     let text = deleted.unwrap_err().to_string();
     assert!(text.contains("read-only transaction"), "{text}");
     let keys = reader.keys().unwrap_err();
@@ -104,9 +98,7 @@ async fn a_private_server_that_died_is_started_again() {
     assert!(!server.ensure_running().await.unwrap(), "it runs");
     let pid_file = fs::read_to_string(folder.0.join("postgres/postmaster.pid")).unwrap();
     let pid = pid_file.lines().next().unwrap().to_owned();
-    let killed = std::process::Command::new("kill")
-        .args(["-9", &pid])
-        .status();
+    let killed = std::process::Command::new("kill").args(["-9", &pid]).status();
     assert!(killed.unwrap().success());
     while !server.ensure_running().await.unwrap() {
         tokio::task::yield_now().await;

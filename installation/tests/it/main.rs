@@ -44,10 +44,7 @@ async fn append(log: &EventLog) -> Position {
         tags: Vec::new(),
         subjects: Vec::new(),
     };
-    let command = CommandKey {
-        id: Uuid::now_v7(),
-        content_hash: [0; 32],
-    };
+    let command = CommandKey { id: Uuid::now_v7(), content_hash: [0; 32] };
     let append = Append {
         command,
         tenant: Uuid::nil(),

@@ -1,6 +1,11 @@
 //! The tools against a real server and a real history.
 #![cfg(test)]
 
+mod as_of;
+mod events;
+mod explain;
+mod rebuild;
 mod server;
+mod totals;
 mod verify;
 mod world;

@@ -75,6 +75,11 @@ impl Server {
         &self.folder
     }
 
+    /// Stops it; the folder stays.
+    pub(crate) fn stop(&mut self) {
+        self.postgres.take().unwrap().stop(Mode::Fast);
+    }
+
     /// The address of a database as superuser.
     pub(crate) fn url(&self, database: &str) -> String {
         self.running().connection_url_to(self.running().superuser(), database)

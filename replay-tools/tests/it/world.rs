@@ -14,6 +14,7 @@ use domain::catalogue::rate_card::PowerLevel;
 use domain::catalogue::standard;
 use domain::credits::{GrantKind, GrantSource};
 use domain::values::{Amount, Credits, Currency, Money, OrganizationId, Text, UserId};
+use event_log::{NewEvent, UsageBatch, UsageRecord};
 use installation::Installation;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -120,7 +121,7 @@ impl World {
 }
 
 fn item(number: u64, model: &str) -> UsageItem {
-    let minutes = i64::try_from(number).unwrap() * 97;
+    let seconds = i64::try_from(number).unwrap() * 97;
     // Begins in the last hours of November, so that charges fall into two months.
     let begin: domain::Instant = "2026-11-30T20:00:00Z".parse().unwrap();
     let mut quantities: BTreeMap<_, _> = [
@@ -134,7 +135,7 @@ fn item(number: u64, model: &str) -> UsageItem {
     }
     UsageItem {
         usage_id: text(&number.to_string()),
-        occurred_at: begin + chrono::TimeDelta::minutes(minutes % 1_000),
+        occurred_at: begin + chrono::TimeDelta::seconds(seconds),
         model: Some(model.parse().unwrap()),
         power: PowerLevel::ALL[usize::try_from(number % 3).unwrap()],
         quantities,
@@ -161,6 +162,7 @@ pub(crate) async fn furnish(installation: &Installation) {
     world.ask(CatalogueCommand::RateCardPublish(Box::new(rates))).await;
     world.usage(acme, "other", "unlisted-model", 30).await;
     world.usage(tight, "gateway", "gpt-4o", 30).await;
+    unpriced(installation, acme).await;
     world.settle().await;
     money(&world, acme).await;
     service(&world).await;
@@ -214,6 +216,32 @@ async fn money(world: &World, organization_id: OrganizationId) {
     world
         .ask(CreditCommand::CreditHoldPlace { organization_id, credits, seconds: 3_600, reason })
         .await;
+}
+
+/// A record of a meter that nobody defined: past the front door, as an older program might have let
+/// it through. It is set aside, never free.
+async fn unpriced(installation: &Installation, organization_id: OrganizationId) {
+    let payload = br#"{"source":"old","usage_id":"1","model":null,"power":"precision",
+        "quantities":{"unheard_of":7}}"#;
+    let event = NewEvent {
+        tenant: organization_id.uuid(),
+        stream: None,
+        type_name: "usage_recorded".into(),
+        schema_version: 1,
+        event_id: uuid::Uuid::now_v7(),
+        occurred_at: "2026-12-01T10:00:00Z".parse().unwrap(),
+        actor: "system/old".to_owned(),
+        causation: None,
+        correlation: None,
+        meta: Vec::new(),
+        payload: payload.to_vec(),
+        tags: Vec::new(),
+        subjects: Vec::new(),
+    };
+    let record = UsageRecord { usage_id: "1".to_owned(), content_hash: [1; 32], event };
+    let (source, records) = ("old".to_owned(), vec![record]);
+    let batch = UsageBatch { tenant: organization_id.uuid(), source, records, command: None };
+    installation.log().append_usage(batch).await.unwrap();
 }
 
 fn pack() -> Result<domain::values::Code, std::io::Error> {
