@@ -335,12 +335,15 @@ impl FromRow<'_, PgRow> for Parked {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn parked(pool: &PgPool, name: &str) -> Result<Vec<Parked>, sqlx::Error> {
+pub async fn parked<'e>(
+    executor: impl sqlx::PgExecutor<'e>,
+    name: &str,
+) -> Result<Vec<Parked>, sqlx::Error> {
     let sql = "select a.position, a.thing, a.error
                  from read_model.parked a
                  join read_model.projection p using (name, generation)
                 where name = $1 and p.state <> 'retired' order by a.position";
-    sqlx::query_as(sql).bind(name).fetch_all(pool).await
+    sqlx::query_as(sql).bind(name).fetch_all(executor).await
 }
 
 /// The things of a generation of which events are set aside.
@@ -370,5 +373,38 @@ pub(crate) async fn park(
             .execute(&mut *connection)
             .await?;
     }
+    Ok(())
+}
+
+/// Takes an event off the list of those set aside.
+pub(crate) async fn unpark(
+    connection: &mut PgConnection,
+    standing: &Standing,
+    position: Position,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "delete from read_model.parked where name = $1 and generation = $2 and position = $3",
+    )
+    .bind(&standing.name)
+    .bind(standing.generation)
+    .bind(position)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Lets whoever keeps a generation up to date look again at what is set aside.
+pub(crate) async fn revise(
+    connection: &mut PgConnection,
+    standing: &Standing,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "update read_model.projection set revision = revision + 1
+          where name = $1 and generation = $2",
+    )
+    .bind(&standing.name)
+    .bind(standing.generation)
+    .execute(connection)
+    .await?;
     Ok(())
 }

@@ -17,6 +17,7 @@ mod projection;
 mod read;
 mod reader;
 pub mod rebuild;
+mod retry;
 mod rows_sql;
 mod runtime;
 pub mod table;
@@ -26,6 +27,7 @@ pub use occurrence::Occurrence;
 pub use progress::{Progress, Stale};
 pub use projection::{ApplyError, Definition, Names, Projection, Takes};
 pub use read::{PAGE_ROWS_MAX, ReadError, Scope};
+pub use retry::{Retried, retry};
 pub use rows_sql::RowsError;
 pub use runtime::{Options, Runtime};
 

@@ -197,6 +197,11 @@ impl Reader {
         rows_sql::write_changes(connection, &mut *self.store, generation, how).await
     }
 
+    /// Takes a thing's events again that were set aside.
+    pub(crate) fn forgive(&mut self, thing: &str) {
+        self.parked.remove(thing);
+    }
+
     /// How many rows are in memory.
     pub(crate) fn rows_in_memory(&mut self) -> usize {
         self.store.len()

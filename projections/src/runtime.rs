@@ -94,11 +94,18 @@ impl Runtime {
     }
 
     /// Finishes the page at hand and stops.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         self.stop.send_replace(true);
-        if let Err(error) = self.task.await {
+        if let Err(error) = (&mut self.task).await {
             tracing::error!(%error, "the projections ended badly");
         }
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        // Not cut off: a connection in the middle of a transaction would go back to the pool.
+        self.stop.send_replace(true);
     }
 }
 

@@ -1,0 +1,17 @@
+//! Read models against a real server: every invariant of projections is a named test here.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on ends")]
+
+mod dump;
+mod models;
+mod owners;
+mod past;
+mod poison;
+mod process;
+mod promotion;
+mod rebuilt;
+mod recording;
+mod server;
+mod sweep;
+mod tally;
+mod town;
+mod waiting;

@@ -1,0 +1,108 @@
+//! Rebuilt equals live: for random histories, cut into random batches, with random interruptions.
+
+use crate::dump;
+use crate::process::Process;
+use crate::server::Server;
+use crate::town::{Step, Town};
+use event_log::{EventLog, Settings};
+use projections::rebuild::{Comparison, Promote, rebuild};
+use projections::{Options, Runtime};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use std::time::Duration;
+
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Rebuilds every read model and compares it with the live one, byte for byte.
+pub(crate) async fn all_equal(log: &EventLog) {
+    for definition in projections::definitions() {
+        let rebuilt = rebuild(log, &definition, Promote::Never, &mut |_, _| ()).await.unwrap();
+        assert_eq!(rebuilt.comparison, Comparison::Equal, "{}", definition.name);
+        assert!(!rebuilt.promoted);
+    }
+}
+
+/// A part of a history, and how it is taken in.
+#[derive(Clone, Debug)]
+struct Stretch {
+    steps: Vec<Step>,
+    page_events: usize,
+    /// After how many steps the runtime is cut off wherever it is, to be started anew.
+    cut_every: usize,
+}
+
+fn stretch() -> impl Strategy<Value = Stretch> {
+    (vec(any::<Step>(), 10..60), 1_usize..40, 2_usize..30)
+        .prop_map(|(steps, page_events, cut_every)| Stretch { steps, page_events, cut_every })
+}
+
+async fn live_through(settings: &Settings, log: &EventLog, town: &mut Town, stretch: &Stretch) {
+    let options = Options { page_events: stretch.page_events, ..Options::default() };
+    for steps in stretch.steps.chunks(stretch.cut_every) {
+        // Killed at the end of its scope, in the middle of whatever it is at.
+        let _process = Process::start(settings.clone(), options.clone()).await;
+        for step in steps {
+            town.step(log, *step).await;
+        }
+    }
+    let runtime = Runtime::start_with(log, projections::definitions(), options).await.unwrap();
+    runtime.progress().wait(&dump::names(), town.last, PATIENCE).await.unwrap();
+    runtime.stop().await;
+    crate::models::agree(log.pool(), town).await;
+    all_equal(log).await;
+}
+
+#[test]
+fn rebuilt_rows_equal_live_ones_byte_for_byte_for_any_history_batches_and_interruptions() {
+    let tokio = tokio::runtime::Runtime::new().unwrap();
+    let (server, log, town) = tokio.block_on(async {
+        let server = Server::start().await;
+        let log = server.open().await;
+        let town = Town::found(&log).await;
+        (server, log, town)
+    });
+    let settings = server.settings();
+    // One town lives through all cases: what came before is part of every history.
+    let town = std::cell::RefCell::new(town);
+    let config =
+        Config { cases: 16, max_shrink_iters: 0, failure_persistence: None, ..Config::default() };
+    TestRunner::new(config)
+        .run(&stretch(), |stretch| {
+            tokio.block_on(live_through(&settings, &log, &mut town.borrow_mut(), &stretch));
+            Ok(())
+        })
+        .unwrap();
+    tokio.block_on(has_variety(&log));
+}
+
+/// A history in which little happened would prove little.
+async fn has_variety(log: &EventLog) {
+    let sql = "select distinct type from event_log.log order by 1";
+    let types: Vec<String> = sqlx::query_scalar(sql).fetch_all(log.pool()).await.unwrap();
+    assert!(types.len() > 30, "only {types:?}");
+}
+
+#[tokio::test]
+async fn a_crash_of_the_database_costs_neither_rows_nor_order() {
+    let mut server = Server::start().await;
+    let mut log = server.open().await;
+    let mut town = Town::found(&log).await;
+    let mut runtime = Runtime::start(&log).await.unwrap();
+    for round in 0_u16..3 {
+        for number in 0..40_u8 {
+            town.step(&log, (number, number, round * 1_000 + u16::from(number) * 331)).await;
+        }
+        // What was acknowledged survives; the read models are at most what the log is.
+        server.crash_and_restart();
+        if round == 1 {
+            drop(runtime);
+            log = server.open().await;
+            runtime = Runtime::start(&log).await.unwrap();
+        }
+        runtime.progress().wait(&dump::names(), town.last, PATIENCE).await.unwrap();
+    }
+    runtime.stop().await;
+    crate::models::agree(log.pool(), &town).await;
+    all_equal(&log).await;
+}
