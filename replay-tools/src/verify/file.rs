@@ -68,7 +68,7 @@ impl Groups {
                 return Ok(Ok(self.open.take()));
             }
             self.number += 1;
-            let line = match serde_json::from_slice::<Line>(&text) {
+            let line = match Line::read(&text) {
                 Ok(line) => line,
                 Err(error) => {
                     let what = format!("is neither a batch nor an event ({error})");
