@@ -189,13 +189,34 @@ impl Podman {
 
 impl Drop for Podman {
     fn drop(&mut self) {
-        let gone = self
+        let emptied = self
             .stop_serving()
-            .and_then(|()| self.command(["rm", "--all", "--force", "--time", "0"]).map(drop))
-            .and_then(|()| Ok(fs::remove_dir_all(&self.folder)?));
+            .and_then(|()| self.command(["rm", "--all", "--force", "--time", "0"]).map(drop));
+        if let Err(problem) = emptied {
+            eprintln!("containers of a test may be left behind: {problem}");
+        }
+        wait_for_processes(&self.folder);
+        let gone = fs::remove_dir_all(&self.folder);
         if let Err(problem) = gone {
             eprintln!("{} is left behind: {problem}", self.folder.display());
         }
+    }
+}
+
+/// Every container that ends has Podman clean up after it, in a process of its own that would
+/// write into a folder while it is removed. Waits until none is about, as far as can be seen.
+#[expect(clippy::disallowed_methods, reason = "called where nothing can be awaited, in a drop")]
+fn wait_for_processes(folder: &Path) {
+    let folder = folder.as_os_str().as_encoded_bytes();
+    let works_there = |process: fs::DirEntry| {
+        let command_line = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        command_line.windows(folder.len()).any(|part| part == folder)
+    };
+    let give_up = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < give_up
+        && fs::read_dir("/proc").is_ok_and(|all| all.flatten().any(works_there))
+    {
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
