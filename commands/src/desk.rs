@@ -10,8 +10,9 @@ use crate::workers::{ActionDesk, DeskError, OpenAction, Taken};
 use domain::Instant;
 use domain::operations::service::{self, Observation, Outcome, Service};
 use domain::values::{ServiceActionId, ServiceId};
-use event_log::Recorded;
+use event_log::{Position, Recorded};
 use std::collections::BTreeMap;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 /// How long a worker sleeps at most before it looks again.
@@ -19,22 +20,16 @@ const POLL: Duration = Duration::from_secs(1);
 
 impl ActionDesk for Executor {
     async fn open_actions(&self) -> Result<Vec<OpenAction>, DeskError> {
-        let recorded = self.log().read_kind("service", None).await.map_err(unavailable)?;
-        let mut histories: BTreeMap<String, Vec<Recorded>> = BTreeMap::new();
-        for event in recorded {
-            if let Some(stream) = &event.stream {
-                histories.entry(stream.to_string()).or_default().push(event);
-            }
+        let newest = self.log().newest_of_kind("service").await.map_err(unavailable)?;
+        let known = self.inner.open_actions.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((position, open)) = known
+            && position == newest
+        {
+            return Ok(open);
         }
-        let mut open = Vec::new();
-        for history in histories.values() {
-            let nothing = Loaded { state: Service::default(), version: 0 };
-            let service = fold_into(nothing, history).map_err(desk_error)?.state;
-            if let (Some(registered), Some(running)) = (service.registered, service.running) {
-                let (service_id, container) = (registered.service_id, registered.container);
-                open.push(OpenAction { service_id, container, running });
-            }
-        }
+        let open = read_open_actions(self, newest).await?;
+        let read = Some((newest, open.clone()));
+        *self.inner.open_actions.lock().unwrap_or_else(PoisonError::into_inner) = read;
         Ok(open)
     }
 
@@ -119,4 +114,28 @@ fn desk_error(failure: Failure) -> DeskError {
         | Failure::Unavailable(_)
         | Failure::Internal(_) => DeskError::Unavailable(Box::new(failure)),
     }
+}
+
+/// Every action without an end, folded from the services' histories up to a position.
+async fn read_open_actions(
+    executor: &Executor,
+    at: Position,
+) -> Result<Vec<OpenAction>, DeskError> {
+    let recorded = executor.log().read_kind("service", Some(at)).await.map_err(unavailable)?;
+    let mut histories: BTreeMap<String, Vec<Recorded>> = BTreeMap::new();
+    for event in recorded {
+        if let Some(stream) = &event.stream {
+            histories.entry(stream.to_string()).or_default().push(event);
+        }
+    }
+    let mut open = Vec::new();
+    for history in histories.values() {
+        let nothing = Loaded { state: Service::default(), version: 0 };
+        let service = fold_into(nothing, history).map_err(desk_error)?.state;
+        if let (Some(registered), Some(running)) = (service.registered, service.running) {
+            let (service_id, container) = (registered.service_id, registered.container);
+            open.push(OpenAction { service_id, container, running });
+        }
+    }
+    Ok(open)
 }

@@ -14,6 +14,7 @@ use crate::failure::{Failure, Refusal};
 use crate::loader::{Freshness, Loader};
 use crate::plan::{Plan, Planner};
 use crate::price_book::PriceBooks;
+use crate::workers::OpenAction;
 use event_log::{Append, AppendError, CommandKey, EventLog, KeyRing, Position, StreamId};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -74,6 +75,7 @@ pub(crate) struct Inner {
     pub(crate) denials: Denials,
     pub(crate) price_books: PriceBooks,
     pub(crate) service_news: tokio::sync::Notify,
+    pub(crate) open_actions: Mutex<Option<(Position, Vec<OpenAction>)>>,
     turns: Turns,
 }
 
@@ -110,6 +112,7 @@ impl Executor {
             denials: Denials::default(),
             price_books: PriceBooks::default(),
             service_news: tokio::sync::Notify::new(),
+            open_actions: Mutex::default(),
             turns: Turns::default(),
             log,
             keys,

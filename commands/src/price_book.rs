@@ -87,6 +87,11 @@ impl PriceBook {
         self.meters.contains(meter)
     }
 
+    /// Every meter that is defined.
+    pub fn meters(&self) -> impl Iterator<Item = &Code> {
+        self.meters.iter()
+    }
+
     /// The price list's entry of a model.
     #[must_use]
     pub fn model(&self, name: &ModelName) -> Option<&Arc<ModelPriced>> {
