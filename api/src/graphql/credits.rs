@@ -1,0 +1,429 @@
+//! Credits: balances, statements, grants and holds, and what moves them.
+
+mod moves;
+
+pub(crate) use moves::CreditMutation;
+
+use super::page::{Cursor, Page, connection, key_of, rows_wanted};
+use super::scalars::{DateTime, Decimal, Id, SafeInt};
+use super::{LogPosition, asking, shown};
+use crate::problem::Problem;
+use crate::reading::{AsOf, Asking, at_position, fold};
+use async_graphql::{Context, ID, InputObject, Object};
+use domain::access::Resource;
+use domain::credits::GrantSource;
+use domain::values::{Credits, HoldId, MicroDollars, OrganizationId};
+use event_log::Position;
+use projections::Projection as _;
+use projections::credit_statement::{self, Balance, CreditStatement, StatementLine};
+
+/// Where the credits of an organization are.
+pub(crate) struct CreditBalance(Balance);
+
+/// Where the credits of an organization are. One credit is worth exactly $0.001 when spent.
+#[Object]
+impl CreditBalance {
+    /// Whose.
+    async fn organization_id(&self) -> ID {
+        ID(self.0.organization_id.to_string())
+    }
+
+    /// Neither spent, held, expired nor taken back.
+    async fn available(&self) -> Decimal {
+        self.0.available.into()
+    }
+
+    /// Of these, given ones.
+    async fn granted(&self) -> Decimal {
+        self.0.granted.into()
+    }
+
+    /// Of these, bought ones.
+    async fn purchased(&self) -> Decimal {
+        self.0.purchased.into()
+    }
+
+    /// Set aside.
+    async fn held(&self) -> Decimal {
+        self.0.held.into()
+    }
+
+    /// Spent, also on account.
+    async fn consumed(&self) -> Decimal {
+        self.0.consumed.into()
+    }
+
+    /// Gone because their time was over.
+    async fn expired(&self) -> Decimal {
+        self.0.expired.into()
+    }
+
+    /// Taken back.
+    async fn voided(&self) -> Decimal {
+        self.0.voided.into()
+    }
+
+    /// Every credit that was ever given or bought.
+    async fn issued(&self) -> Decimal {
+        self.0.issued.into()
+    }
+
+    /// What no credits paid for yet.
+    async fn owed(&self) -> Decimal {
+        self.0.owed.into()
+    }
+
+    /// What usage was charged, in dollars.
+    async fn charged_usd(&self) -> Decimal {
+        self.0.charged.into()
+    }
+
+    /// Usage up to here is charged.
+    async fn charged_through(&self, ctx: &Context<'_>) -> Result<LogPosition, Problem> {
+        Ok(shown(asking(ctx)?, self.0.charged_through))
+    }
+
+    /// The last event that changed it.
+    async fn position(&self, ctx: &Context<'_>) -> Result<LogPosition, Problem> {
+        Ok(shown(asking(ctx)?, self.0.position))
+    }
+
+    /// The grants, oldest first, as they are now.
+    async fn grants(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<Cursor>,
+    ) -> Result<CreditGrantConnection, Problem> {
+        grants(asking(ctx)?, self.0.organization_id, first, after).await
+    }
+
+    /// The holds, newest first, as they are now.
+    async fn holds(
+        &self,
+        ctx: &Context<'_>,
+        state: Option<String>,
+        first: Option<i32>,
+        after: Option<Cursor>,
+    ) -> Result<CreditHoldConnection, Problem> {
+        holds(asking(ctx)?, self.0.organization_id, state, first, after).await
+    }
+}
+
+/// A grant and what is left of it.
+pub(crate) struct CreditGrant(credit_statement::Grant);
+
+/// A grant and what is left of it.
+#[Object]
+impl CreditGrant {
+    /// `grt_…`
+    pub(crate) async fn id(&self) -> ID {
+        ID(self.0.grant_id.to_string())
+    }
+
+    /// `promotional`, `purchased` or `monthly_allocation`.
+    async fn kind(&self) -> &str {
+        self.0.kind.as_str()
+    }
+
+    /// Where it comes from: a tier and its version, a purchase, or a person's reason.
+    async fn source(&self) -> String {
+        match &self.0.source {
+            GrantSource::Tier { tier, version } => format!("tier {tier} version {version}"),
+            GrantSource::Purchase { purchase_id } => purchase_id.to_string(),
+            GrantSource::Manual { reason } => reason.to_string(),
+        }
+    }
+
+    /// How many credits it gave.
+    async fn credits(&self) -> Decimal {
+        self.0.granted.into()
+    }
+
+    /// What is neither spent nor held.
+    async fn remaining(&self) -> Decimal {
+        self.0.remaining.into()
+    }
+
+    /// Lower numbers are spent first.
+    async fn priority(&self) -> u16 {
+        self.0.priority
+    }
+
+    /// Pays only for what occurred from then on.
+    async fn effective_at(&self) -> Option<DateTime> {
+        self.0.effective_at.map(DateTime)
+    }
+
+    /// When what is left is gone.
+    async fn expires_at(&self) -> Option<DateTime> {
+        self.0.expires_at.map(DateTime)
+    }
+
+    /// When it was granted.
+    async fn granted_at(&self) -> DateTime {
+        DateTime(self.0.granted_at)
+    }
+}
+
+connection!(CreditGrantConnection, CreditGrantEdge of CreditGrant);
+
+/// Credits that were set aside.
+pub(crate) struct CreditHold(credit_statement::Hold);
+
+/// Credits that were set aside.
+#[Object]
+impl CreditHold {
+    /// `hld_…`
+    pub(crate) async fn id(&self) -> ID {
+        ID(self.0.hold_id.to_string())
+    }
+
+    /// `placed`, `captured`, `released` or `expired`.
+    async fn state(&self) -> &str {
+        &self.0.state
+    }
+
+    /// How many credits were set aside.
+    async fn credits(&self) -> Decimal {
+        self.0.held.into()
+    }
+
+    /// How many of them were spent.
+    async fn captured(&self) -> Decimal {
+        self.0.captured.into()
+    }
+
+    /// What for.
+    async fn reason(&self) -> &str {
+        &self.0.reason
+    }
+
+    /// When they are free again.
+    async fn expires_at(&self) -> DateTime {
+        DateTime(self.0.expires_at)
+    }
+
+    /// When it was placed.
+    async fn placed_at(&self) -> DateTime {
+        DateTime(self.0.placed_at)
+    }
+
+    /// When it ended.
+    async fn ended_at(&self) -> Option<DateTime> {
+        self.0.ended_at.map(DateTime)
+    }
+}
+
+connection!(CreditHoldConnection, CreditHoldEdge of CreditHold);
+
+/// One movement of credits.
+pub(crate) struct CreditStatementLine(StatementLine);
+
+/// One movement of credits.
+#[Object]
+impl CreditStatementLine {
+    /// The event.
+    async fn position(&self, ctx: &Context<'_>) -> Result<LogPosition, Problem> {
+        Ok(shown(asking(ctx)?, self.0.position))
+    }
+
+    /// What it was, as the audit trail calls it: `credit.grant`.
+    async fn action(&self) -> &str {
+        &self.0.action
+    }
+
+    /// What happened: the event's name.
+    async fn kind(&self) -> &str {
+        &self.0.kind
+    }
+
+    /// The grant, spend, charge or hold it is about.
+    async fn reference(&self) -> Option<&str> {
+        self.0.reference.as_deref()
+    }
+
+    /// The purchase or tier that a grant comes from.
+    async fn source(&self) -> Option<&str> {
+        self.0.source.as_deref()
+    }
+
+    /// In words, when somebody said so.
+    async fn reason(&self) -> Option<&str> {
+        self.0.reason.as_deref()
+    }
+
+    /// What the available credits changed by.
+    async fn change(&self) -> Decimal {
+        self.0.change.into()
+    }
+
+    /// The available credits after it.
+    async fn balance(&self) -> Decimal {
+        self.0.balance.into()
+    }
+
+    /// What was owed after it.
+    async fn owed(&self) -> Decimal {
+        self.0.owed.into()
+    }
+
+    /// What was charged for usage, in dollars.
+    async fn charged_usd(&self) -> Decimal {
+        self.0.charged.into()
+    }
+
+    /// How many usage records a charge covers.
+    async fn lines(&self) -> SafeInt {
+        SafeInt(self.0.lines)
+    }
+
+    /// When it was recorded.
+    async fn recorded_at(&self) -> DateTime {
+        DateTime(self.0.recorded_at)
+    }
+
+    /// When it happened.
+    async fn occurred_at(&self) -> DateTime {
+        DateTime(self.0.occurred_at)
+    }
+}
+
+connection!(CreditStatementConnection, CreditStatementEdge of CreditStatementLine);
+
+/// Which movements.
+#[derive(InputObject, Default, Clone)]
+pub(crate) struct CreditStatementFilter {
+    /// Recorded from then on.
+    from: Option<DateTime>,
+}
+
+#[derive(Default)]
+pub(crate) struct CreditQuery;
+
+#[Object]
+impl CreditQuery {
+    /// Where the credits of an organization are, now or as of a moment.
+    async fn credit_balance(
+        &self,
+        ctx: &Context<'_>,
+        organization_id: Id<OrganizationId>,
+        as_of: Option<AsOf>,
+    ) -> Result<CreditBalance, Problem> {
+        let asking = asking(ctx)?;
+        let at = at_position(asking, as_of).await?;
+        balance_of(asking, organization_id.0, at).await
+    }
+
+    /// What moved an organization's credits, newest first.
+    async fn credit_statement(
+        &self,
+        ctx: &Context<'_>,
+        organization_id: Id<OrganizationId>,
+        r#where: Option<CreditStatementFilter>,
+        first: Option<i32>,
+        after: Option<Cursor>,
+    ) -> Result<CreditStatementConnection, Problem> {
+        let filter = r#where.unwrap_or_default();
+        statement(asking(ctx)?, organization_id.0, filter, first, after).await
+    }
+}
+
+/// The balance of an organization, now or at a position.
+pub(super) async fn balance_of(
+    asking: &Asking,
+    id: OrganizationId,
+    at: Option<Position>,
+) -> Result<CreditBalance, Problem> {
+    asking.may_read_of(id, Resource::Billing).await?;
+    let found = if at.is_some() {
+        let rows = fold::<CreditStatement>(asking, "credit_account", &id.to_string(), at).await?;
+        rows.balances.rows().into_iter().next().cloned()
+    } else {
+        credit_statement::balance(asking.model(CreditStatement::NAME).await?, id).await?
+    };
+    // An account begins with its first movement; until then it is empty.
+    Ok(CreditBalance(found.unwrap_or_else(|| nothing(id))))
+}
+
+const fn nothing(organization_id: OrganizationId) -> Balance {
+    Balance {
+        organization_id,
+        available: Credits::ZERO,
+        granted: Credits::ZERO,
+        purchased: Credits::ZERO,
+        held: Credits::ZERO,
+        consumed: Credits::ZERO,
+        expired: Credits::ZERO,
+        voided: Credits::ZERO,
+        issued: Credits::ZERO,
+        owed: Credits::ZERO,
+        charged: MicroDollars::ZERO,
+        charged_through: Position::START,
+        position: Position::START,
+    }
+}
+
+async fn statement(
+    asking: &Asking,
+    id: OrganizationId,
+    filter: CreditStatementFilter,
+    first: Option<i32>,
+    after: Option<Cursor>,
+) -> Result<CreditStatementConnection, Problem> {
+    asking.may_read_of(id, Resource::Billing).await?;
+    let wanted = rows_wanted(first)?;
+    let before = key_of::<i64>(after.as_ref())?.map(Position);
+    let from = filter.from.map(|from| from.0);
+    let pool = asking.model(CreditStatement::NAME).await?;
+    let rows = credit_statement::statement(pool, id, from, before, wanted + 1).await?;
+    let cursor = |row: &StatementLine| Cursor::of(&row.position);
+    let page = Page::new(rows, wanted, after.is_some(), cursor, CreditStatementLine);
+    Ok(CreditStatementConnection::new(page, move |asking, most| {
+        Box::pin(async move {
+            let pool = asking.model(CreditStatement::NAME).await?;
+            Ok(credit_statement::statement(pool, id, from, None, most).await?.len())
+        })
+    }))
+}
+
+async fn grants(
+    asking: &Asking,
+    id: OrganizationId,
+    first: Option<i32>,
+    after: Option<Cursor>,
+) -> Result<CreditGrantConnection, Problem> {
+    let wanted = rows_wanted(first)?;
+    let after_position = key_of::<i64>(after.as_ref())?.map(Position);
+    let pool = asking.model(CreditStatement::NAME).await?;
+    let rows = credit_statement::grants(pool, id, after_position, wanted + 1).await?;
+    let cursor = |row: &credit_statement::Grant| Cursor::of(&row.granted_position);
+    let page = Page::new(rows, wanted, after.is_some(), cursor, CreditGrant);
+    Ok(CreditGrantConnection::new(page, move |asking, most| {
+        Box::pin(async move {
+            let pool = asking.model(CreditStatement::NAME).await?;
+            Ok(credit_statement::grants(pool, id, None, most).await?.len())
+        })
+    }))
+}
+
+async fn holds(
+    asking: &Asking,
+    id: OrganizationId,
+    state: Option<String>,
+    first: Option<i32>,
+    after: Option<Cursor>,
+) -> Result<CreditHoldConnection, Problem> {
+    let (wanted, before) = (rows_wanted(first)?, key_of::<HoldId>(after.as_ref())?);
+    let pool = asking.model(CreditStatement::NAME).await?;
+    let rows = credit_statement::holds(pool, id, state.as_deref(), before, wanted + 1).await?;
+    let cursor = |row: &credit_statement::Hold| Cursor::of(&row.hold_id);
+    let page = Page::new(rows, wanted, after.is_some(), cursor, CreditHold);
+    Ok(CreditHoldConnection::new(page, move |asking, most| {
+        let state = state.clone();
+        Box::pin(async move {
+            let pool = asking.model(CreditStatement::NAME).await?;
+            Ok(credit_statement::holds(pool, id, state.as_deref(), None, most).await?.len())
+        })
+    }))
+}

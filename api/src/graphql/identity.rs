@@ -1,0 +1,310 @@
+//! People: who they are, how they stand, which roles they hold.
+
+use super::asking;
+use super::outcome::{Answer, Asked, carry_out, payload};
+use super::page::{Cursor, Page, connection, key_of, rows_wanted};
+use super::scalars::{DateTime, Id, SafeInt, Word};
+use super::tenancy::Membership;
+use crate::problem::Problem;
+use crate::reading::{AsOf, Asking, at_position, fold};
+use async_graphql::{Context, ID, InputObject, Object};
+use commands::{AccessCommand, Outcome, Subject};
+use domain::access::Resource;
+use domain::values::{Code, Text, UserId};
+use projections::Projection as _;
+use projections::directory::{self, Directory};
+use uuid::Uuid;
+
+/// A person. Only made for whoever may see them.
+pub(crate) struct User(pub(crate) directory::User);
+
+/// A person.
+#[Object]
+impl User {
+    /// `usr_…`
+    pub(crate) async fn id(&self) -> ID {
+        ID(self.0.user_id.to_string())
+    }
+
+    /// `invited`, `active`, `suspended` or `deactivated`.
+    async fn status(&self) -> &str {
+        &self.0.status
+    }
+
+    /// E-mail address; null once the person was erased.
+    async fn email(&self, ctx: &Context<'_>) -> Result<Option<String>, Problem> {
+        asking(ctx)?.open_personal(self.0.user_id, &self.0.email).await
+    }
+
+    /// Display name; null once the person was erased.
+    async fn name(&self, ctx: &Context<'_>) -> Result<Option<String>, Problem> {
+        asking(ctx)?.open_personal(self.0.user_id, &self.0.name).await
+    }
+
+    /// Platform roles held.
+    async fn roles(&self) -> Vec<&str> {
+        self.0.roles.iter().map(Code::as_str).collect()
+    }
+
+    /// Why the user is suspended or gone.
+    async fn reason(&self) -> Option<&str> {
+        self.0.reason.as_ref().map(Text::as_str)
+    }
+
+    /// When the user was invited.
+    async fn created_at(&self) -> DateTime {
+        DateTime(self.0.created_at)
+    }
+
+    /// The organizations that the user belongs to, as far as the caller may see them.
+    async fn memberships(&self, ctx: &Context<'_>) -> Result<Vec<Membership>, Problem> {
+        super::tenancy::memberships_of(asking(ctx)?, self.0.user_id).await
+    }
+}
+
+connection!(UserConnection, UserEdge of User);
+
+/// Which users.
+#[derive(InputObject, Default, Clone)]
+pub(crate) struct UserFilter {
+    /// `invited`, `active`, `suspended` or `deactivated`.
+    status: Option<String>,
+}
+
+#[derive(Default)]
+pub(crate) struct IdentityQuery;
+
+#[Object]
+impl IdentityQuery {
+    /// Who asks: the person that the key in use acts for.
+    async fn me(&self, ctx: &Context<'_>) -> Result<Option<User>, Problem> {
+        me(asking(ctx)?).await
+    }
+
+    /// One user, now or as of a moment.
+    async fn user(
+        &self,
+        ctx: &Context<'_>,
+        id: Id<UserId>,
+        as_of: Option<AsOf>,
+    ) -> Result<User, Problem> {
+        user(asking(ctx)?, id.0, as_of).await
+    }
+
+    /// Users in the order of their invitation.
+    async fn users(
+        &self,
+        ctx: &Context<'_>,
+        r#where: Option<UserFilter>,
+        first: Option<i32>,
+        after: Option<Cursor>,
+    ) -> Result<UserConnection, Problem> {
+        users(asking(ctx)?, r#where.unwrap_or_default(), first, after).await
+    }
+}
+
+async fn me(asking: &Asking) -> Result<Option<User>, Problem> {
+    let Some(user_id) = asking.caller.user_id() else {
+        return Err(commands::Failure::Unauthenticated.into());
+    };
+    let pool = asking.model(Directory::NAME).await?;
+    Ok(directory::user(pool, user_id).await?.map(User))
+}
+
+pub(crate) async fn user(
+    asking: &Asking,
+    user_id: UserId,
+    as_of: Option<AsOf>,
+) -> Result<User, Problem> {
+    if asking.caller.user_id() != Some(user_id) {
+        asking.may_read(Resource::Users).await?;
+    }
+    let found = match at_position(asking, as_of).await? {
+        None => directory::user(asking.model(Directory::NAME).await?, user_id).await?,
+        at => {
+            let id = user_id.to_string();
+            let rows = fold::<Directory>(asking, "user", &id, at).await?;
+            rows.users.rows().into_iter().next().cloned()
+        }
+    };
+    found.map(User).ok_or_else(|| Problem::not_found("user", &user_id.to_string()))
+}
+
+async fn users(
+    asking: &Asking,
+    filter: UserFilter,
+    first: Option<i32>,
+    after: Option<Cursor>,
+) -> Result<UserConnection, Problem> {
+    asking.may_read(Resource::Users).await?;
+    let (wanted, after_id) = (rows_wanted(first)?, key_of::<UserId>(after.as_ref())?);
+    let pool = asking.model(Directory::NAME).await?;
+    let rows = directory::users(pool, filter.status.as_deref(), after_id, wanted + 1).await?;
+    let cursor = |row: &directory::User| Cursor::of(&row.user_id);
+    let page = Page::new(rows, wanted, after.is_some(), cursor, User);
+    Ok(UserConnection::new(page, move |asking, most| {
+        let status = filter.status.clone();
+        Box::pin(async move {
+            let pool = asking.model(Directory::NAME).await?;
+            Ok(directory::users(pool, status.as_deref(), None, most).await?.len())
+        })
+    }))
+}
+
+/// The user that a command is about.
+pub(super) async fn user_of(asking: &Asking, outcome: &Outcome) -> Result<Option<User>, Problem> {
+    let Subject::User(user_id) = &outcome.subject else { return Ok(None) };
+    let pool = asking.model_after(Directory::NAME, outcome.receipt.position).await?;
+    Ok(directory::user(pool, *user_id).await?.map(User))
+}
+
+payload! {
+    /// What became of a command about a user.
+    UserPayload {
+        /// The user as the command left them.
+        user: User = user_of
+    }
+}
+
+/// Ask somebody to join.
+#[derive(InputObject)]
+struct UserInviteInput {
+    /// Chosen by the caller; the same for every repeat.
+    command_id: Uuid,
+    /// E-mail address.
+    email: String,
+    /// Display name.
+    name: String,
+}
+
+/// A user.
+#[derive(InputObject)]
+struct UserInput {
+    /// Chosen by the caller; the same for every repeat.
+    command_id: Uuid,
+    /// The version that the caller had seen.
+    expected_version: Option<SafeInt>,
+    /// Which user.
+    user_id: Id<UserId>,
+}
+
+/// A user, and why.
+#[derive(InputObject)]
+struct UserReasonInput {
+    /// Chosen by the caller; the same for every repeat.
+    command_id: Uuid,
+    /// The version that the caller had seen.
+    expected_version: Option<SafeInt>,
+    /// Which user.
+    user_id: Id<UserId>,
+    /// Why.
+    reason: Word<Text>,
+}
+
+/// A user and a platform role.
+#[derive(InputObject)]
+struct UserRoleInput {
+    /// Chosen by the caller; the same for every repeat.
+    command_id: Uuid,
+    /// The version that the caller had seen.
+    expected_version: Option<SafeInt>,
+    /// Which user.
+    user_id: Id<UserId>,
+    /// Which role.
+    role: Word<Code>,
+}
+
+#[derive(Default)]
+pub(crate) struct IdentityMutation;
+
+#[Object]
+impl IdentityMutation {
+    /// Asks somebody to join.
+    async fn user_invite(
+        &self,
+        ctx: &Context<'_>,
+        input: UserInviteInput,
+    ) -> Result<UserPayload, Problem> {
+        let UserInviteInput { command_id, email, name } = input;
+        let invite = AccessCommand::UserInvite { email, name };
+        carry_out(ctx, Asked::once(command_id), invite).await.map(UserPayload)
+    }
+
+    /// Lets a user sign in.
+    async fn user_activate(
+        &self,
+        ctx: &Context<'_>,
+        input: UserInput,
+    ) -> Result<UserPayload, Problem> {
+        let activate = AccessCommand::UserActivate { user_id: input.user_id.0 };
+        of_user(ctx, input, activate).await
+    }
+
+    /// Ends a suspension.
+    async fn user_reactivate(
+        &self,
+        ctx: &Context<'_>,
+        input: UserInput,
+    ) -> Result<UserPayload, Problem> {
+        let reactivate = AccessCommand::UserReactivate { user_id: input.user_id.0 };
+        of_user(ctx, input, reactivate).await
+    }
+
+    /// Stops a user at once, everywhere.
+    async fn user_suspend(
+        &self,
+        ctx: &Context<'_>,
+        input: UserReasonInput,
+    ) -> Result<UserPayload, Problem> {
+        let asked = Asked::at(input.command_id, input.expected_version);
+        let (user_id, reason) = (input.user_id.0, input.reason.0);
+        let suspend = AccessCommand::UserSuspend { user_id, reason };
+        carry_out(ctx, asked, suspend).await.map(UserPayload)
+    }
+
+    /// Lets a user go for good.
+    async fn user_deactivate(
+        &self,
+        ctx: &Context<'_>,
+        input: UserReasonInput,
+    ) -> Result<UserPayload, Problem> {
+        let asked = Asked::at(input.command_id, input.expected_version);
+        let (user_id, reason) = (input.user_id.0, input.reason.0);
+        let deactivate = AccessCommand::UserDeactivate { user_id, reason };
+        carry_out(ctx, asked, deactivate).await.map(UserPayload)
+    }
+
+    /// Gives a platform role.
+    async fn user_role_assign(
+        &self,
+        ctx: &Context<'_>,
+        input: UserRoleInput,
+    ) -> Result<UserPayload, Problem> {
+        let asked = Asked::at(input.command_id, input.expected_version);
+        let (user_id, role) = (input.user_id.0, input.role.0);
+        let assign = AccessCommand::UserRoleAssign { user_id, role };
+        carry_out(ctx, asked, assign).await.map(UserPayload)
+    }
+
+    /// Takes a platform role away.
+    async fn user_role_remove(
+        &self,
+        ctx: &Context<'_>,
+        input: UserRoleInput,
+    ) -> Result<UserPayload, Problem> {
+        let asked = Asked::at(input.command_id, input.expected_version);
+        let (user_id, role) = (input.user_id.0, input.role.0);
+        let remove = AccessCommand::UserRoleRemove { user_id, role };
+        carry_out(ctx, asked, remove).await.map(UserPayload)
+    }
+}
+
+async fn of_user(
+    ctx: &Context<'_>,
+    input: UserInput,
+    command: AccessCommand,
+) -> Result<UserPayload, Problem> {
+    let asked = Asked::at(input.command_id, input.expected_version);
+    let answer: Answer = carry_out(ctx, asked, command).await?;
+    Ok(UserPayload(answer))
+}

@@ -1,0 +1,558 @@
+//! Organizations and their members.
+
+use super::asking;
+use super::credits::{CreditBalance, balance_of};
+use super::identity::User;
+use super::outcome::{Asked, carry_out, payload};
+use super::page::{Cursor, Page, connection, key_of, rows_wanted};
+use super::scalars::{DateTime, Id, SafeInt, Word};
+use crate::problem::Problem;
+use crate::reading::{AsOf, Asking, at_position, fold};
+use async_graphql::{Context, Enum, ID, InputObject, Object};
+use commands::{Outcome, Subject, TenancyCommand};
+use domain::access::Resource;
+use domain::values::{Code, OrganizationId, Text, UserId};
+use event_log::Position;
+use projections::directory::{self, Directory};
+use projections::{Projection as _, Scope};
+use uuid::Uuid;
+
+/// What a member may do inside an organization.
+#[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
+#[graphql(remote = "domain::tenancy::OrganizationRole")]
+pub(crate) enum OrganizationRole {
+    /// Everything.
+    Owner,
+    /// Members and settings, but no owners.
+    Admin,
+    /// Billing only.
+    BillingAdmin,
+    /// Uses what the organization has.
+    Member,
+}
+
+/// An organization. Only made for whoever may see it.
+pub(crate) struct Organization {
+    row: directory::Organization,
+    at: Option<Position>,
+}
+
+/// An organization.
+#[Object]
+impl Organization {
+    /// `org_…`
+    pub(crate) async fn id(&self) -> ID {
+        ID(self.row.organization_id.to_string())
+    }
+
+    /// The short name that people type.
+    async fn slug(&self) -> &str {
+        self.row.slug.as_str()
+    }
+
+    /// The name that people read.
+    async fn name(&self) -> &str {
+        self.row.name.as_str()
+    }
+
+    /// `active`, `suspended` or `closed`.
+    async fn status(&self) -> &str {
+        &self.row.status
+    }
+
+    /// The code of its tier.
+    async fn tier(&self) -> &str {
+        self.row.tier.as_str()
+    }
+
+    /// The version of the tier that it keeps.
+    async fn tier_version(&self) -> u32 {
+        self.row.tier_version
+    }
+
+    /// How many belong to it.
+    async fn member_count(&self) -> u32 {
+        self.row.members
+    }
+
+    /// Why it is suspended or closed.
+    async fn reason(&self) -> Option<&str> {
+        self.row.reason.as_ref().map(Text::as_str)
+    }
+
+    /// When it was created.
+    async fn created_at(&self) -> DateTime {
+        DateTime(self.row.created_at)
+    }
+
+    /// Who belongs to it, in the order of their ids.
+    async fn members(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<Cursor>,
+    ) -> Result<MemberConnection, Problem> {
+        members(asking(ctx)?, self.row.organization_id, self.at, first, after).await
+    }
+
+    /// Where its credits are, at the same moment.
+    async fn credit_balance(&self, ctx: &Context<'_>) -> Result<CreditBalance, Problem> {
+        balance_of(asking(ctx)?, self.row.organization_id, self.at).await
+    }
+}
+
+connection!(OrganizationConnection, OrganizationEdge of Organization);
+
+/// Somebody who belongs to an organization.
+pub(crate) struct Member(directory::Member);
+
+/// Somebody who belongs to an organization.
+#[Object]
+impl Member {
+    /// Who, by id.
+    async fn user_id(&self) -> ID {
+        ID(self.0.user_id.to_string())
+    }
+
+    /// Who; null for whoever may not look at people.
+    async fn user(&self, ctx: &Context<'_>) -> Result<Option<User>, Problem> {
+        member_user(asking(ctx)?, &self.0).await
+    }
+
+    /// As what.
+    async fn role(&self) -> OrganizationRole {
+        self.0.role.into()
+    }
+
+    /// Since when.
+    async fn since(&self) -> DateTime {
+        DateTime(self.0.since)
+    }
+}
+
+connection!(MemberConnection, MemberEdge of Member);
+
+/// An organization that somebody belongs to.
+pub(crate) struct Membership(directory::Member);
+
+/// An organization that somebody belongs to.
+#[Object]
+impl Membership {
+    /// Which, by id.
+    async fn organization_id(&self) -> ID {
+        ID(self.0.organization_id.to_string())
+    }
+
+    /// Which.
+    async fn organization(&self, ctx: &Context<'_>) -> Result<Option<Organization>, Problem> {
+        row(asking(ctx)?, self.0.organization_id).await
+    }
+
+    /// As what.
+    async fn role(&self) -> OrganizationRole {
+        self.0.role.into()
+    }
+
+    /// Since when.
+    async fn since(&self) -> DateTime {
+        DateTime(self.0.since)
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct TenancyQuery;
+
+#[Object]
+impl TenancyQuery {
+    /// One organization by id or by short name, now or as of a moment.
+    async fn organization(
+        &self,
+        ctx: &Context<'_>,
+        id: Option<Id<OrganizationId>>,
+        slug: Option<Word<Code>>,
+        as_of: Option<AsOf>,
+    ) -> Result<Organization, Problem> {
+        let asking = asking(ctx)?;
+        let id = identify(asking, id.map(|id| id.0), slug.map(|slug| slug.0)).await?;
+        organization(asking, id, as_of).await
+    }
+
+    /// The organizations that the caller may see, in the order of their creation.
+    async fn organizations(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<Cursor>,
+    ) -> Result<OrganizationConnection, Problem> {
+        organizations(asking(ctx)?, first, after).await
+    }
+}
+
+/// The id of what is named by id or by short name.
+async fn identify(
+    asking: &Asking,
+    id: Option<OrganizationId>,
+    slug: Option<Code>,
+) -> Result<OrganizationId, Problem> {
+    match (id, slug) {
+        (Some(id), None) => Ok(id),
+        (None, Some(slug)) => {
+            asking.note_read();
+            let found = asking.services.executor.organization_named(slug.as_str()).await?;
+            found.ok_or_else(|| Problem::not_found("organization", slug.as_str()))
+        }
+        (Some(_), Some(_)) | (None, None) => {
+            Err(Problem::input("id", "name the organization by either id or slug"))
+        }
+    }
+}
+
+pub(crate) async fn organization(
+    asking: &Asking,
+    id: OrganizationId,
+    as_of: Option<AsOf>,
+) -> Result<Organization, Problem> {
+    asking.may_read_of(id, Resource::Organizations).await?;
+    let at = at_position(asking, as_of).await?;
+    let found = if at.is_some() {
+        let rows = fold::<Directory>(asking, "organization", &id.to_string(), at).await?;
+        rows.organizations.rows().into_iter().next().cloned()
+    } else {
+        directory::organization(asking.model(Directory::NAME).await?, id).await?
+    };
+    found
+        .map(|row| Organization { row, at })
+        .ok_or_else(|| Problem::not_found("organization", &id.to_string()))
+}
+
+/// An organization that the caller may know of already.
+async fn row(asking: &Asking, id: OrganizationId) -> Result<Option<Organization>, Problem> {
+    let pool = asking.model(Directory::NAME).await?;
+    let found = directory::organization(pool, id).await?;
+    Ok(found.map(|row| Organization { row, at: None }))
+}
+
+async fn organizations(
+    asking: &Asking,
+    first: Option<i32>,
+    after: Option<Cursor>,
+) -> Result<OrganizationConnection, Problem> {
+    let (wanted, after_id) = (rows_wanted(first)?, key_of::<OrganizationId>(after.as_ref())?);
+    let rows = visible(asking, after_id, wanted + 1).await?;
+    let cursor = |row: &directory::Organization| Cursor::of(&row.organization_id);
+    let object = |row| Organization { row, at: None };
+    let page = Page::new(rows, wanted, after.is_some(), cursor, object);
+    Ok(OrganizationConnection::new(page, |asking, most| {
+        Box::pin(async move { Ok(visible(asking, None, most).await?.len()) })
+    }))
+}
+
+/// All organizations for who may see all, else those the caller belongs to.
+async fn visible(
+    asking: &Asking,
+    after: Option<OrganizationId>,
+    most: usize,
+) -> Result<Vec<directory::Organization>, Problem> {
+    if asking.reads_all(Resource::Organizations).await? {
+        let pool = asking.model(Directory::NAME).await?;
+        return Ok(directory::organizations(pool, Scope::Everything, after, most).await?);
+    }
+    let Some(user_id) = asking.caller.user_id() else { return Ok(Vec::new()) };
+    let mut rows = Vec::new();
+    for membership in memberships_of(asking, user_id).await? {
+        let id = membership.0.organization_id;
+        if after.is_none_or(|after| id > after) && rows.len() < most {
+            rows.extend(row(asking, id).await?.map(|organization| organization.row));
+        }
+    }
+    Ok(rows)
+}
+
+/// Memberships of somebody, as far as the caller may see the organizations.
+pub(super) async fn memberships_of(
+    asking: &Asking,
+    user_id: UserId,
+) -> Result<Vec<Membership>, Problem> {
+    let pool = asking.model(Directory::NAME).await?;
+    let mut visible = Vec::new();
+    for member in directory::memberships(pool, user_id).await? {
+        match asking.may_read_of(member.organization_id, Resource::Organizations).await {
+            Ok(()) => visible.push(Membership(member)),
+            Err(problem) if problem.is_denial() => {}
+            Err(problem) => return Err(problem),
+        }
+    }
+    Ok(visible)
+}
+
+async fn members(
+    asking: &Asking,
+    id: OrganizationId,
+    at: Option<Position>,
+    first: Option<i32>,
+    after: Option<Cursor>,
+) -> Result<MemberConnection, Problem> {
+    let (wanted, after_id) = (rows_wanted(first)?, key_of::<UserId>(after.as_ref())?);
+    let rows = members_at(asking, id, at, after_id, wanted + 1).await?;
+    let cursor = |row: &directory::Member| Cursor::of(&row.user_id);
+    let page = Page::new(rows, wanted, after.is_some(), cursor, Member);
+    Ok(MemberConnection::new(page, move |asking, most| {
+        Box::pin(async move { Ok(members_at(asking, id, at, None, most).await?.len()) })
+    }))
+}
+
+async fn members_at(
+    asking: &Asking,
+    id: OrganizationId,
+    at: Option<Position>,
+    after: Option<UserId>,
+    most: usize,
+) -> Result<Vec<directory::Member>, Problem> {
+    if at.is_none() {
+        let pool = asking.model(Directory::NAME).await?;
+        return Ok(directory::members(pool, id, after, most).await?);
+    }
+    let rows = fold::<Directory>(asking, "organization", &id.to_string(), at).await?;
+    let later = |row: &&directory::Member| after.is_none_or(|after| row.user_id > after);
+    Ok(rows.members.rows().into_iter().filter(later).take(most).cloned().collect())
+}
+
+async fn member_user(asking: &Asking, member: &directory::Member) -> Result<Option<User>, Problem> {
+    match asking.may_read_of(member.organization_id, Resource::Users).await {
+        Ok(()) => {}
+        Err(problem) if problem.is_denial() => return Ok(None),
+        Err(problem) => return Err(problem),
+    }
+    let pool = asking.model(Directory::NAME).await?;
+    Ok(directory::user(pool, member.user_id).await?.map(User))
+}
+
+async fn organization_of(
+    asking: &Asking,
+    outcome: &Outcome,
+) -> Result<Option<Organization>, Problem> {
+    let Subject::Organization(id) = outcome.subject else { return Ok(None) };
+    let pool = asking.model_after(Directory::NAME, outcome.receipt.position).await?;
+    let found = directory::organization(pool, id).await?;
+    Ok(found.map(|row| Organization { row, at: None }))
+}
+
+payload! {
+    /// What became of a command about an organization.
+    OrganizationPayload {
+        /// The organization as the command left it.
+        organization: Organization = organization_of
+    }
+}
+
+/// A new organization.
+#[derive(InputObject)]
+struct OrganizationCreateInput {
+    /// Chosen by the caller; the same for every repeat.
+    command_id: Uuid,
+    /// The short name that people type.
+    slug: Word<Code>,
+    /// The name that people read.
+    name: Word<Text>,
+    /// Its first owner.
+    owner: Id<UserId>,
+    /// The code of its tier.
+    tier: Word<Code>,
+}
+
+/// An organization and its other name.
+#[derive(InputObject)]
+struct OrganizationRenameInput {
+    /// Chosen by the caller; the same for every repeat.
+    command_id: Uuid,
+    /// The version that the caller had seen.
+    expected_version: Option<SafeInt>,
+    /// Which organization.
+    organization_id: Id<OrganizationId>,
+    /// The name that people read.
+    name: Word<Text>,
+}
+
+/// An organization and its other tier.
+#[derive(InputObject)]
+struct OrganizationTierChangeInput {
+    /// Chosen by the caller; the same for every repeat.
+    command_id: Uuid,
+    /// The version that the caller had seen.
+    expected_version: Option<SafeInt>,
+    /// Which organization.
+    organization_id: Id<OrganizationId>,
+    /// The code of the tier; its newest effective version is taken.
+    tier: Word<Code>,
+    /// Why.
+    reason: Word<Text>,
+}
+
+/// An organization.
+#[derive(InputObject)]
+struct OrganizationInput {
+    /// Chosen by the caller; the same for every repeat.
+    command_id: Uuid,
+    /// The version that the caller had seen.
+    expected_version: Option<SafeInt>,
+    /// Which organization.
+    organization_id: Id<OrganizationId>,
+}
+
+/// An organization, and why.
+#[derive(InputObject)]
+struct OrganizationReasonInput {
+    /// Chosen by the caller; the same for every repeat.
+    command_id: Uuid,
+    /// The version that the caller had seen.
+    expected_version: Option<SafeInt>,
+    /// Which organization.
+    organization_id: Id<OrganizationId>,
+    /// Why.
+    reason: Word<Text>,
+}
+
+/// A member and a role in the organization.
+#[derive(InputObject)]
+struct MemberInput {
+    /// Chosen by the caller; the same for every repeat.
+    command_id: Uuid,
+    /// The version that the caller had seen.
+    expected_version: Option<SafeInt>,
+    /// Which organization.
+    organization_id: Id<OrganizationId>,
+    /// Who.
+    user_id: Id<UserId>,
+    /// As what.
+    role: OrganizationRole,
+}
+
+/// A member who leaves.
+#[derive(InputObject)]
+struct MemberRemoveInput {
+    /// Chosen by the caller; the same for every repeat.
+    command_id: Uuid,
+    /// The version that the caller had seen.
+    expected_version: Option<SafeInt>,
+    /// Which organization.
+    organization_id: Id<OrganizationId>,
+    /// Who.
+    user_id: Id<UserId>,
+}
+
+#[derive(Default)]
+pub(crate) struct TenancyMutation;
+
+#[Object]
+impl TenancyMutation {
+    /// Brings an organization into being, with its tier's credits.
+    async fn organization_create(
+        &self,
+        ctx: &Context<'_>,
+        input: OrganizationCreateInput,
+    ) -> Result<OrganizationPayload, Problem> {
+        let OrganizationCreateInput { command_id, slug, name, owner, tier } = input;
+        let (slug, name, owner, tier) = (slug.0, name.0, owner.0, tier.0);
+        let create = TenancyCommand::OrganizationCreate { slug, name, owner, tier };
+        carry_out(ctx, Asked::once(command_id), create).await.map(OrganizationPayload)
+    }
+
+    /// Gives an organization another name.
+    async fn organization_rename(
+        &self,
+        ctx: &Context<'_>,
+        input: OrganizationRenameInput,
+    ) -> Result<OrganizationPayload, Problem> {
+        let asked = Asked::at(input.command_id, input.expected_version);
+        let (organization_id, name) = (input.organization_id.0, input.name.0);
+        let rename = TenancyCommand::OrganizationRename { organization_id, name };
+        carry_out(ctx, asked, rename).await.map(OrganizationPayload)
+    }
+
+    /// Puts an organization on the newest version of a tier.
+    async fn organization_tier_change(
+        &self,
+        ctx: &Context<'_>,
+        input: OrganizationTierChangeInput,
+    ) -> Result<OrganizationPayload, Problem> {
+        let asked = Asked::at(input.command_id, input.expected_version);
+        let organization_id = input.organization_id.0;
+        let (tier, reason) = (input.tier.0, input.reason.0);
+        let change = TenancyCommand::OrganizationTierChange { organization_id, tier, reason };
+        carry_out(ctx, asked, change).await.map(OrganizationPayload)
+    }
+
+    /// Stops everything in an organization's name.
+    async fn organization_suspend(
+        &self,
+        ctx: &Context<'_>,
+        input: OrganizationReasonInput,
+    ) -> Result<OrganizationPayload, Problem> {
+        let asked = Asked::at(input.command_id, input.expected_version);
+        let (organization_id, reason) = (input.organization_id.0, input.reason.0);
+        let suspend = TenancyCommand::OrganizationSuspend { organization_id, reason };
+        carry_out(ctx, asked, suspend).await.map(OrganizationPayload)
+    }
+
+    /// Ends a suspension.
+    async fn organization_reactivate(
+        &self,
+        ctx: &Context<'_>,
+        input: OrganizationInput,
+    ) -> Result<OrganizationPayload, Problem> {
+        let asked = Asked::at(input.command_id, input.expected_version);
+        let organization_id = input.organization_id.0;
+        let reactivate = TenancyCommand::OrganizationReactivate { organization_id };
+        carry_out(ctx, asked, reactivate).await.map(OrganizationPayload)
+    }
+
+    /// Ends an organization for good.
+    async fn organization_close(
+        &self,
+        ctx: &Context<'_>,
+        input: OrganizationReasonInput,
+    ) -> Result<OrganizationPayload, Problem> {
+        let asked = Asked::at(input.command_id, input.expected_version);
+        let (organization_id, reason) = (input.organization_id.0, input.reason.0);
+        let close = TenancyCommand::OrganizationClose { organization_id, reason };
+        carry_out(ctx, asked, close).await.map(OrganizationPayload)
+    }
+
+    /// Lets somebody belong to an organization.
+    async fn member_add(
+        &self,
+        ctx: &Context<'_>,
+        input: MemberInput,
+    ) -> Result<OrganizationPayload, Problem> {
+        let asked = Asked::at(input.command_id, input.expected_version);
+        let (organization_id, user_id) = (input.organization_id.0, input.user_id.0);
+        let role = input.role.into();
+        let add = TenancyCommand::MemberAdd { organization_id, user_id, role };
+        carry_out(ctx, asked, add).await.map(OrganizationPayload)
+    }
+
+    /// Gives a member another role.
+    async fn member_role_change(
+        &self,
+        ctx: &Context<'_>,
+        input: MemberInput,
+    ) -> Result<OrganizationPayload, Problem> {
+        let asked = Asked::at(input.command_id, input.expected_version);
+        let (organization_id, user_id) = (input.organization_id.0, input.user_id.0);
+        let role = input.role.into();
+        let change = TenancyCommand::MemberRoleChange { organization_id, user_id, role };
+        carry_out(ctx, asked, change).await.map(OrganizationPayload)
+    }
+
+    /// Lets a member go.
+    async fn member_remove(
+        &self,
+        ctx: &Context<'_>,
+        input: MemberRemoveInput,
+    ) -> Result<OrganizationPayload, Problem> {
+        let asked = Asked::at(input.command_id, input.expected_version);
+        let (organization_id, user_id) = (input.organization_id.0, input.user_id.0);
+        let remove = TenancyCommand::MemberRemove { organization_id, user_id };
+        carry_out(ctx, asked, remove).await.map(OrganizationPayload)
+    }
+}

@@ -1,0 +1,143 @@
+//! The server: everything that runs while it runs, started and stopped in order.
+//!
+//! Started: read models, the set-up link where nobody administers yet, flows, the worker of service
+//! actions, then the doors. Stopped in the other direction: no new connections, requests that are
+//! under way end, then flows and worker, then what was only counted is written down. The log and the
+//! database belong to whoever started the server, who closes them last.
+
+mod error;
+mod listener;
+mod setup_link;
+mod workers;
+
+pub use error::StartError;
+pub(crate) use setup_link::has_administrator;
+
+use crate::graphql::Documents;
+use crate::http::{App, router};
+use crate::metrics;
+use crate::reading::{Durability, Services};
+use commands::flows::Flows;
+use commands::{Clock, Executor, SystemClock};
+use event_log::{EventLog, KeyRing, Position};
+use listener::{Doors, Limits};
+use projections::Runtime;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use workers::Workers;
+
+/// What a server is made of.
+#[derive(Clone)]
+pub struct ServerSettings {
+    /// Where to listen; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// The log.
+    pub log: EventLog,
+    /// What seals and opens personal data.
+    pub keys: KeyRing,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Whether service actions are carried out here, through the container engine of the machine.
+    pub carries_out_actions: bool,
+    /// Whether everybody may ask about the GraphQL schema, as one does while developing.
+    pub open_schema: bool,
+}
+
+impl ServerSettings {
+    /// The usual ones.
+    #[must_use]
+    pub fn new(address: SocketAddr, log: EventLog, keys: KeyRing) -> Self {
+        let clock = Arc::new(SystemClock);
+        Self { address, log, keys, clock, carries_out_actions: true, open_schema: false }
+    }
+}
+
+/// A running server.
+pub struct Server {
+    address: SocketAddr,
+    executor: Executor,
+    setup_token: Option<String>,
+    doors: Doors,
+    flows: Flows,
+    workers: Workers,
+    projections: Runtime,
+}
+
+impl Server {
+    /// Starts everything and opens the doors.
+    ///
+    /// # Errors
+    /// [`StartError`] says what stands in the way and what to do about it.
+    pub async fn start(settings: ServerSettings) -> Result<Self, StartError> {
+        let ServerSettings { address, log, keys, clock, carries_out_actions, open_schema } =
+            settings;
+        // First: a port that is taken is found out before anything is begun.
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|source| StartError::of_bind(address, source))?;
+        let address =
+            listener.local_addr().map_err(|source| StartError::Bind { address, source })?;
+        metrics::start();
+        let executor = Executor::new(log.clone(), keys, clock);
+        let projections = Runtime::start(&log).await.map_err(StartError::ReadModels)?;
+        let setup_token = setup_link::issue_where_needed(&executor).await?;
+        let services = Services {
+            executor: executor.clone(),
+            progress: projections.progress(),
+            durability: Arc::new(Durability::default()),
+            log_id: log_id(&log).await?,
+        };
+        let flows = Flows::start(&executor);
+        let workers = Workers::start(&executor, address, carries_out_actions);
+        let app = App { services, documents: Documents::new(open_schema) };
+        let doors = Doors::open(listener, router(app), Limits::default());
+        tracing::info!(%address, "listening");
+        Ok(Self { address, executor, setup_token, doors, flows, workers, projections })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What commands are carried out by.
+    #[must_use]
+    pub const fn executor(&self) -> &Executor {
+        &self.executor
+    }
+
+    /// The one-time link of the first administrator, when there is none yet. It is not written to
+    /// the log: whoever starts the server shows it once.
+    #[must_use]
+    pub fn setup_link(&self) -> Option<String> {
+        let token = self.setup_token.as_ref()?;
+        Some(format!("http://{}/setup/{token}", self.address))
+    }
+
+    /// How far the read models are.
+    #[must_use]
+    pub fn progress(&self) -> projections::Progress {
+        self.projections.progress()
+    }
+
+    /// Stops in order; no accepted command is lost. The log stays open.
+    pub async fn stop(self) {
+        tracing::info!("stopping");
+        self.doors.close().await;
+        self.flows.stop().await;
+        self.workers.stop().await;
+        self.executor.flush_denials().await;
+        self.projections.stop().await;
+        tracing::info!("stopped");
+    }
+}
+
+/// Tells this log's positions from those of another: taken from its first batch, which every log
+/// has by now and no two share.
+async fn log_id(log: &EventLog) -> Result<u32, StartError> {
+    let batches = log.batches(Position::START, 1).await.map_err(StartError::Log)?;
+    let chain = batches.first().and_then(|batch| batch.chain.first_chunk::<4>());
+    Ok(chain.map(|bytes| u32::from_be_bytes(*bytes)).unwrap_or_default())
+}
