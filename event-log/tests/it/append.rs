@@ -1,8 +1,8 @@
 //! Appending and reading back: what goes in comes out, and a refusal leaves nothing behind.
 
-use crate::server::Server;
 use crate::world::*;
 use event_log::{AppendError, Position};
+use test_postgres::Server;
 
 #[tokio::test]
 async fn what_was_appended_is_read_back_as_it_was() {

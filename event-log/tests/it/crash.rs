@@ -2,13 +2,13 @@
 //! whole, at whichever step the server or the backend dies.
 
 use crate::order::until_true;
-use crate::server::Server;
 use crate::world::*;
 use event_log::{AppendError, CommitMode, EventLog, Position, Receipt, advance, consumer_position};
 use sqlx::{AssertSqlSafe, Connection, Executor};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use test_postgres::Server;
 use tokio::task::JoinSet;
 
 /// Where an append can be stopped: a statement that makes it wait there for the test's lock.

@@ -1,7 +1,6 @@
 //! Evidence: a stranger's script agrees with what was recorded, and whatever is changed in the
 //! database afterwards is found. Personal data can be destroyed without breaking either.
 
-use crate::server::Server;
 use crate::world::*;
 use event_log::verify::{RawBatch, RawRow, Verifier, micros};
 use event_log::{CommitMode, EventLog, KeyError, KeyRing, MasterKey, NewEvent, Opened, Position};
@@ -9,6 +8,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor};
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use test_postgres::Server;
 use uuid::Uuid;
 
 fn hex(bytes: &[u8]) -> String {

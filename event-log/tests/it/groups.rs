@@ -1,13 +1,13 @@
 //! Groups (I6): what is recorded together gives what its commands give one by one, compared with a
 //! model that carries them out in memory.
 
-use crate::server::Server;
 use crate::world::*;
 use event_log::{AppendError, EventLog, Position, Receipt};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use std::collections::HashMap;
+use test_postgres::Server;
 
 /// What a random command asks for.
 #[derive(Clone, Debug)]

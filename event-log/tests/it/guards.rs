@@ -1,11 +1,11 @@
 //! Guards: foreign work does not hold the log up (I8, I10), it cannot be used wrongly (I9), and
 //! nobody changes history (I11).
 
-use crate::server::Server;
 use crate::world::*;
 use event_log::{AppendError, CommitMode, EventLog, Position};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
 use std::time::Duration;
+use test_postgres::Server;
 
 #[tokio::test]
 async fn i8_a_foreign_transaction_left_open_with_a_write_delays_nobody() {

@@ -1,8 +1,8 @@
 //! Idempotency (I7): a command id takes effect once, and every repeat gets the first answer again.
 
-use crate::server::Server;
 use crate::world::*;
 use event_log::{AppendError, UsageOutcome};
+use test_postgres::Server;
 use tokio::task::JoinSet;
 
 #[tokio::test]

@@ -8,7 +8,6 @@ mod groups;
 mod guards;
 mod idempotency;
 mod order;
-mod server;
 mod set_up;
 mod whatever_happens;
 mod world;

@@ -1,13 +1,13 @@
 //! Order: dense, in one line, the same for everybody (I1, I2, I3), with one winner for each
 //! version, condition and claim (I5).
 
-use crate::server::Server;
 use crate::world::*;
 use event_log::{AppendError, EventLog, Position, Receipt};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Instant;
+use test_postgres::Server;
 use tokio::task::JoinSet;
 
 /// Looks at the log over and over: what any look shows is a prefix without a hole.

@@ -1,7 +1,6 @@
 //! Setting up: migrations that can be repeated, databases that do not fit, and the bookkeeping of
 //! whoever reads the log (checkpoints, leases, timers, snapshots).
 
-use crate::server::Server;
 use crate::world::*;
 use event_log::{
     CommitMode, EventLog, MigrateError, OpenError, Position, SCHEMA_VERSION, Settings, Snapshot,
@@ -10,6 +9,7 @@ use event_log::{
 };
 use sqlx::Connection;
 use std::time::Duration;
+use test_postgres::Server;
 
 #[tokio::test]
 async fn a_log_is_made_once_however_many_make_it_at_once() {

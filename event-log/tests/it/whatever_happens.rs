@@ -1,11 +1,11 @@
 //! Clocks that jump (I12), partitions that end (I13), commands that fail (I14), bytes of any kind
 //! (I15) and wake-up calls that never come (I24): the log stays as it should be.
 
-use crate::server::Server;
 use crate::world::*;
 use event_log::{AppendError, CommitMode, EventLog, Layout, NewEvent, Position};
 use sqlx::{AssertSqlSafe, Executor};
 use std::time::{Duration, Instant};
+use test_postgres::Server;
 
 #[tokio::test]
 async fn i12_a_clock_that_jumps_leaves_order_and_time_going_forward() {
