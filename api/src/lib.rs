@@ -7,6 +7,7 @@
 //!
 //! Rules hold in `domain`, rights in `commands`; whoever looks for either here looks in vain.
 
+pub mod cli;
 mod graphql;
 mod http;
 mod metrics;

@@ -11,15 +11,13 @@ use super::end::{End, Stopped, print};
 use super::progress::{Counts, bar, grouped};
 use super::session::Session;
 use clap::Args;
-use commands::{
-    Caller, CatalogueCommand, Executor, Failure, PriceBook, Request, new_command_id,
-};
+use commands::{Caller, CatalogueCommand, Executor, Failure, PriceBook, Request, new_command_id};
 use domain::catalogue::model::ModelPriced;
 use entry::LeftOut;
 use event_log::Position;
 use futures_util::StreamExt;
 use indicatif::ProgressBar;
-use installation::Place;
+use installation::{Access, Place};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
@@ -100,7 +98,7 @@ impl ImportModels {
     pub async fn run(&self, place: &Place) -> Result<End, Stopped> {
         let text = price_list::read(&self.file)?;
         let entries = price_list::entries(&self.file, &text)?;
-        let session = Session::open(place).await?;
+        let session = Session::open(place, Access::Write).await?;
         let imported = self.import(session.executor(), entries).await;
         session.close().await;
         let imported = imported?;
@@ -185,7 +183,9 @@ impl ModelsImported {
         self.priced += 1;
         self.not_sold_by_token += u64::from(priced.tokens.is_empty());
         match book.model(&priced.model) {
-            Some(known) if (ModelPriced { version: known.version, ..priced.clone() }) == **known => {
+            Some(known)
+                if (ModelPriced { version: known.version, ..priced.clone() }) == **known =>
+            {
                 self.unchanged += 1;
                 return;
             }

@@ -29,7 +29,7 @@ use domain::tenancy::{Event as OrganizationEvent, Organization};
 use domain::values::{OrganizationId, Text};
 use domain::{Event, Instant};
 use file::Input;
-use installation::Place;
+use installation::{Access, Place};
 use record::{Manner, Target};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -152,7 +152,7 @@ impl ImportUsage {
         }
         input.stamp()?;
         input.check_plain()?;
-        let session = Session::open(place).await?;
+        let session = Session::open(place, Access::Write).await?;
         let imported = self.import(&session, &input).await;
         session.close().await;
         let imported = imported?;
@@ -223,7 +223,7 @@ impl ImportUsage {
             return Ok(false);
         }
         let head = session.executor().log().head().await?;
-        session.charge_up_to(head, self.json).await?;
+        session.settle_up_to(head, self.json).await?;
         Ok(true)
     }
 

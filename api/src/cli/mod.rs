@@ -1,10 +1,13 @@
 //! The subcommands of `opscenter`, one file each.
 
+pub mod demo;
 mod end;
 pub mod import_models;
 pub mod import_usage;
 mod json_members;
+pub mod key;
 mod progress;
+pub mod serve;
 mod session;
 mod suggest;
 

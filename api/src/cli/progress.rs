@@ -25,11 +25,11 @@ pub(crate) fn bar(
         return ProgressBar::hidden();
     }
     let template = match (counts, length) {
-        (Counts::Bytes, Some(_)) => {
-            "{msg:<24} {wide_bar} {bytes:>10} of {total_bytes}, {eta} left"
-        }
+        (Counts::Bytes, Some(_)) => "{msg:<24} {wide_bar} {bytes:>10} of {total_bytes}, {eta} left",
         (Counts::Bytes, None) => "{msg:<24} {spinner} {bytes:>10}, {bytes_per_sec}",
-        (Counts::Things, Some(_)) => "{msg:<24} {wide_bar} {human_pos:>9} of {human_len}, {eta} left",
+        (Counts::Things, Some(_)) => {
+            "{msg:<24} {wide_bar} {human_pos:>9} of {human_len}, {eta} left"
+        }
         (Counts::Things, None) => "{msg:<24} {spinner} {human_pos:>9}, {per_sec}",
     };
     // A template of ours that cannot be read costs the looks and nothing else.

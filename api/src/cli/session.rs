@@ -1,10 +1,11 @@
 //! An installation that one command line works on, beside a running server or without one.
 
 use super::progress::{Counts, bar};
-use commands::flows::{self, charging};
+use commands::flows::{self, charging, reactions};
 use commands::{Executor, Failure, SystemClock};
 use domain::{Aggregate, Event, OfAnotherKind};
 use event_log::{Position, StreamId};
+use indicatif::ProgressBar;
 use installation::{Access, Installation, Place};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,10 @@ const LOOK: Duration = Duration::from_millis(100);
 /// How often nothing may have moved before this process charges by itself.
 const LOOKS_MAX: u32 = 20;
 
+/// Connections to the database beside those of the log's writer: for commands that are decided side
+/// by side, and for a server.
+const CONNECTIONS: u32 = 16;
+
 /// An open installation and its executor. [`close`](Self::close) it.
 pub(crate) struct Session {
     installation: Installation,
@@ -21,9 +26,12 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Opens the installation to append to it.
-    pub(crate) async fn open(place: &Place) -> Result<Self, installation::Error> {
-        let installation = Installation::open(place, Access::Write).await?;
+    /// Opens the installation to append to it, or to be its server.
+    pub(crate) async fn open(place: &Place, access: Access) -> Result<Self, installation::Error> {
+        let opened = Installation::open_with(place, access, |settings| {
+            settings.read_connections = CONNECTIONS;
+        });
+        let installation = opened.await?;
         let keys = match installation.keys() {
             Ok(keys) => keys.clone(),
             Err(error) => {
@@ -35,17 +43,24 @@ impl Session {
         Ok(Self { installation, executor })
     }
 
+    pub(crate) const fn installation(&self) -> &Installation {
+        &self.installation
+    }
+
     pub(crate) const fn executor(&self) -> &Executor {
         &self.executor
     }
 
-    /// The state of one aggregate as it is now.
+    /// The state of one aggregate as it is now; one that is the only of its kind has no id.
     pub(crate) async fn state<A>(&self, id: &str) -> Result<A, Failure>
     where
         A: Aggregate,
         A::Event: TryFrom<Event, Error = OfAnotherKind>,
     {
-        let stream = StreamId::new(A::KIND, id)?;
+        let stream = match id {
+            "" => StreamId::parse(A::KIND)?,
+            id => StreamId::new(A::KIND, id)?,
+        };
         let history = self.executor.log().read_stream(&stream, 0, None).await?;
         history.iter().try_fold(A::default(), |state, recorded| {
             let (name, version) = (&recorded.type_name, recorded.schema_version);
@@ -56,57 +71,57 @@ impl Session {
         })
     }
 
-    /// Lets everything that follows from the log happen, up to `to`: without a server here, beside
-    /// one by waiting for it. Whoever charges moves a position on; while that moves, somebody is at
-    /// work, and when it stands still this process charges, which is safe at any time.
-    pub(crate) async fn charge_up_to(&self, to: Position, quiet: bool) -> Result<(), Failure> {
+    /// Lets everything that follows from the log up to `to` happen: without a server here, beside
+    /// one by waiting for it. Whoever reacts and charges moves positions on; while these move,
+    /// somebody is at work, and when they stand still this process does it, which is safe at any
+    /// time.
+    pub(crate) async fn settle_up_to(&self, to: Position, quiet: bool) -> Result<(), Failure> {
+        let alone = self.installation.is_owner();
         let from = charging::charged_to(&self.executor).await?;
         if from < to {
-            self.charge_between(from, to, quiet).await?;
+            let length = u64::try_from(to.0 - from.0).unwrap_or_default();
+            let shown = bar(quiet, Counts::Things, "charging the usage", Some(length));
+            if alone || !self.others_work(to, &shown, from).await? {
+                let mut progress = |read: usize| shown.inc(u64::try_from(read).unwrap_or_default());
+                charging::catch_up(&self.executor, to, &mut progress).await?;
+            }
+            shown.finish_and_clear();
         }
-        if self.installation.is_owner() {
+        if alone || self.settled_to().await? < to {
             // Nobody else is there: what else follows from the log is worked off as well.
             flows::settle(&self.executor).await?;
         }
         Ok(())
     }
 
-    async fn charge_between(
+    /// Waits while another process works; `false` when none does.
+    async fn others_work(
         &self,
-        from: Position,
         to: Position,
-        quiet: bool,
-    ) -> Result<(), Failure> {
-        let length = u64::try_from(to.0 - from.0).unwrap_or_default();
-        let shown = bar(quiet, Counts::Things, "charging the usage", Some(length));
-        let show = |at: Position| shown.set_position(u64::try_from(at.0 - from.0).unwrap_or(0));
-        if self.installation.is_owner() || !self.others_charge(from, to, &show).await? {
-            let mut progress = |read: usize| shown.inc(u64::try_from(read).unwrap_or_default());
-            charging::catch_up(&self.executor, to, &mut progress).await?;
-        }
-        shown.finish_and_clear();
-        Ok(())
-    }
-
-    /// Waits while another process charges; `false` when none does.
-    async fn others_charge(
-        &self,
+        shown: &ProgressBar,
         from: Position,
-        to: Position,
-        show: &(dyn Fn(Position) + Sync),
     ) -> Result<bool, Failure> {
-        let (mut seen, mut looks) = (from, 0);
+        let (mut seen, mut looks) = (self.settled_to().await?, 0);
         while looks < LOOKS_MAX {
             tokio::time::sleep(LOOK).await;
-            let at = charging::charged_to(&self.executor).await?;
+            let at = self.settled_to().await?;
             if at >= to {
                 return Ok(true);
             }
             looks = if at > seen { 0 } else { looks + 1 };
             seen = at;
-            show(at);
+            shown.set_position(u64::try_from(at.0 - from.0).unwrap_or_default());
         }
         Ok(false)
+    }
+
+    /// Up to where every flow has worked.
+    async fn settled_to(&self) -> Result<Position, Failure> {
+        let failed = |error| Failure::Unavailable(Box::new(error));
+        let mut connection = self.installation.pool().acquire().await.map_err(failed)?;
+        let reacted = event_log::consumer_position(&mut connection, reactions::NAME).await;
+        let charged = event_log::consumer_position(&mut connection, charging::NAME).await;
+        Ok(reacted.map_err(failed)?.min(charged.map_err(failed)?))
     }
 
     /// Records what was accepted and closes; stops a private Postgres that was started for this.

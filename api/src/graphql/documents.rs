@@ -11,6 +11,7 @@ use async_graphql::parser::types::{
 };
 use async_graphql::{Name, Request, Response, Value, Variables};
 use domain::access::Resource;
+use event_log::Position;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -130,7 +131,9 @@ impl Documents {
                     (Name::new(name), Value::String(shown(&asking, at).to_string()))
                 });
                 let mut consistency = BTreeMap::new();
-                consistency.insert("position", shown(&asking, position).to_string().into());
+                if position > Position::START {
+                    consistency.insert("position", shown(&asking, position).to_string().into());
+                }
                 consistency.insert("readModels", Value::Object(models.collect()));
                 let consistency = consistency.into_iter();
                 let consistency = consistency.map(|(name, value)| (Name::new(name), value));

@@ -41,6 +41,9 @@ pub(crate) fn response_of(problem: &Problem) -> Response {
 /// Gives a code to every error of the library's own, and bounds its message.
 pub(crate) fn add_codes(response: &mut Response) {
     for error in &mut response.errors {
+        let said = plain(&error.message);
+        let is_value = said != error.message;
+        error.message = said;
         if error.message.chars().count() > MESSAGE_MAX {
             error.message = error.message.chars().take(MESSAGE_MAX).chain(['…']).collect();
         }
@@ -48,17 +51,22 @@ pub(crate) fn add_codes(response: &mut Response) {
         if has_code {
             continue;
         }
-        let code = code_of(error);
+        let code = if is_value { Code::BadUserInput } else { code_of(error) };
         error.extensions.get_or_insert_with(Default::default).set("code", code.as_str());
     }
+}
+
+/// What is wrong with a value, without the names that types have inside of the library.
+fn plain(message: &str) -> String {
+    let Some(rest) = message.strip_prefix("Failed to parse \"") else { return message.to_owned() };
+    let Some((_, said)) = rest.split_once("\": ") else { return message.to_owned() };
+    said.split(" (occurred while parsing").next().unwrap_or(said).to_owned()
 }
 
 /// The library checks values of arguments while it validates and once more while it executes; only
 /// what has no place in the answer and is not about a value is about the document.
 fn code_of(error: &ServerError) -> Code {
-    let is_value = error.message.starts_with("Invalid value for argument")
-        || error.message.starts_with("Failed to parse")
-        || error.message.starts_with("Invalid input");
+    let is_value = error.message.starts_with("Invalid value for argument");
     if is_value || !error.path.is_empty() {
         Code::BadUserInput
     } else {

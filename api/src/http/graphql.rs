@@ -15,7 +15,9 @@ use axum::extract::{RawQuery, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The most bytes of a request.
@@ -130,27 +132,34 @@ fn not_acceptable() -> Response {
     (StatusCode::NOT_ACCEPTABLE, message).into_response()
 }
 
+/// An answer as it is written: the fields of `data` in the order they were asked for.
+#[derive(Serialize)]
+struct Written<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a async_graphql::Value>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [async_graphql::ServerError],
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    extensions: &'a BTreeMap<String, async_graphql::Value>,
+}
+
 /// The answer as JSON; `data` is left out where nothing was executed.
 fn render(response: &async_graphql::Response, media: MediaType, status: StatusCode) -> Response {
-    let mut body = Map::new();
     let executed = response.extensions.contains_key("consistency");
-    let mut put = |name: &str, value: Result<Value, serde_json::Error>| {
-        if let Ok(value) = value {
-            body.insert(name.to_owned(), value);
-        }
+    let has_data = executed || response.data != async_graphql::Value::Null;
+    let written = Written {
+        data: has_data.then_some(&response.data),
+        errors: &response.errors,
+        extensions: &response.extensions,
     };
-    if executed || response.data != async_graphql::Value::Null {
-        put("data", serde_json::to_value(&response.data));
-    }
-    if !response.errors.is_empty() {
-        put("errors", serde_json::to_value(&response.errors));
-    }
-    if !response.extensions.is_empty() {
-        put("extensions", serde_json::to_value(&response.extensions));
-    }
-    let body = Body::from(Value::Object(body).to_string());
     let content_type = [(header::CONTENT_TYPE, media.content_type())];
-    (status, content_type, body).into_response()
+    match serde_json::to_vec(&written) {
+        Ok(body) => (status, content_type, body).into_response(),
+        Err(error) => {
+            let problem = Problem::internal(&error);
+            (problem.code.status(), super::about::problem_body(&problem)).into_response()
+        }
+    }
 }
 
 /// Reads a body that is neither too long nor too slow.

@@ -36,6 +36,7 @@ impl Asking {
         if let Some(answer) = self.permits.known(permission, scope) {
             return answer;
         }
+        self.note_read();
         let executor = &self.services.executor;
         let answer = match executor.authorize(&self.caller, permission, scope).await {
             Ok(()) => Ok(()),

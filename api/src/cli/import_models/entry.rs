@@ -77,8 +77,7 @@ impl LeftOut {
 
 /// Reads one entry; its version is for the model's history to say.
 pub(crate) fn read(name: &str, raw: &RawValue) -> Result<ModelPriced, LeftOut> {
-    let Members(members) =
-        serde_json::from_str(raw.get()).map_err(|_| LeftOut::NotAnObject)?;
+    let Members(members) = serde_json::from_str(raw.get()).map_err(|_| LeftOut::NotAnObject)?;
     let mut prices = BTreeMap::new();
     gather("", raw, false, &mut prices)?;
     if prices.is_empty() {
@@ -87,7 +86,8 @@ pub(crate) fn read(name: &str, raw: &RawValue) -> Result<ModelPriced, LeftOut> {
     let model = name
         .parse()
         .map_err(|error: domain::values::TextError| LeftOut::Name(error.to_string()))?;
-    let member = |wanted: &str| members.iter().find(|(name, _)| name == wanted).map(|(_, raw)| *raw);
+    let member =
+        |wanted: &str| members.iter().find(|(name, _)| name == wanted).map(|(_, raw)| *raw);
     let mode = text("mode", member("mode"))?;
     let provider = text("litellm_provider", member("litellm_provider"))?;
     let tokens = token_prices(mode.as_ref(), &prices, member("tiered_pricing"));
@@ -111,7 +111,8 @@ fn gather(
     prices: &mut BTreeMap<String, Amount>,
 ) -> Result<(), LeftOut> {
     let text = raw.get();
-    let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    let below =
+        |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
     if text.starts_with('{') {
         let Members(members) = serde_json::from_str(text).map_err(|_| LeftOut::NotAnObject)?;
         for (name, value) in members {
@@ -163,10 +164,9 @@ fn limit(name: &str, raw: Option<&RawValue>) -> Result<Option<u64>, LeftOut> {
     let Some(raw) = raw.filter(|raw| raw.get() != "null") else {
         return Ok(None);
     };
-    whole(raw.get()).map(Some).ok_or_else(|| LeftOut::NotALimit {
-        name: name.to_owned(),
-        text: shortened(raw.get()),
-    })
+    whole(raw.get())
+        .map(Some)
+        .ok_or_else(|| LeftOut::NotALimit { name: name.to_owned(), text: shortened(raw.get()) })
 }
 
 fn whole(text: &str) -> Option<u64> {
@@ -258,9 +258,8 @@ mod tests {
 
     fn tokens(json: &str) -> Vec<(u64, String, String)> {
         let priced = entry(json).expect("a priced entry");
-        let shown = |price: &TokenPrice| {
-            (price.above, price.input.to_string(), price.output.to_string())
-        };
+        let shown =
+            |price: &TokenPrice| (price.above, price.input.to_string(), price.output.to_string());
         priced.tokens.iter().map(shown).collect()
     }
 
@@ -296,8 +295,7 @@ mod tests {
             "output_cost_per_token": 2e-6, "input_cost_per_token_above_200k_tokens": 3e-6,
             "output_cost_per_token_above_200k_tokens": 4e-6,
             "input_cost_per_token_above_200k_tokens_batches": 9e-6}"#;
-        let expected =
-            [price(0, "0.000001", "0.000002"), price(200_000, "0.000003", "0.000004")];
+        let expected = [price(0, "0.000001", "0.000002"), price(200_000, "0.000003", "0.000004")];
         assert_eq!(tokens(json), expected);
     }
 
@@ -318,7 +316,9 @@ mod tests {
     #[test]
     fn a_missing_side_is_zero_only_where_there_is_no_such_side() {
         let json = |mode: &str| {
-            format!(r#"{{"litellm_provider": "p", "mode": "{mode}", "input_cost_per_token": 1e-7}}"#)
+            format!(
+                r#"{{"litellm_provider": "p", "mode": "{mode}", "input_cost_per_token": 1e-7}}"#
+            )
         };
         assert_eq!(tokens(&json("embedding")), [price(0, "0.0000001", "0")]);
         assert_eq!(tokens(&json("image_generation")), []);

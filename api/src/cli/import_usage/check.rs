@@ -112,9 +112,10 @@ fn shortened(text: &str) -> String {
 }
 
 fn number_id(number: u64) -> Result<Text, BadCell> {
-    format!("{number:012}")
-        .parse()
-        .map_err(|error: domain::values::TextError| BadCell { column: None, reason: error.to_string() })
+    format!("{number:012}").parse().map_err(|error: domain::values::TextError| BadCell {
+        column: None,
+        reason: error.to_string(),
+    })
 }
 
 fn given_id(column: &str, text: &str) -> Result<Text, BadCell> {
@@ -158,7 +159,8 @@ impl Models {
             return Ok(model.clone());
         }
         let checked = check_model(&self.book, text, self.unlisted);
-        let model = checked.map_err(|reason| BadCell { column: Some(column.to_owned()), reason })?;
+        let model =
+            checked.map_err(|reason| BadCell { column: Some(column.to_owned()), reason })?;
         if self.known.len() < MODELS_MAX {
             self.known.insert(text.to_owned(), model.clone());
         }
@@ -172,9 +174,8 @@ pub(super) fn check_model(
     text: &str,
     unlisted: bool,
 ) -> Result<ModelName, String> {
-    let model: ModelName = text
-        .parse()
-        .map_err(|_| format!("{:?} is no name of a model", shortened(text)))?;
+    let model: ModelName =
+        text.parse().map_err(|_| format!("{:?} is no name of a model", shortened(text)))?;
     if book.model(&model).is_none() && !unlisted {
         let near = did_you_mean(text, book.models().map(ModelName::as_str));
         return Err(format!(

@@ -74,7 +74,8 @@ mod tests {
 
     #[test]
     fn a_mapping_is_read_and_a_wrong_one_says_what_is_wrong() {
-        let read: Mapping = "occurred_at=T, llm_tokens_input=In,model=M".parse().expect("a mapping");
+        let read: Mapping =
+            "occurred_at=T, llm_tokens_input=In,model=M".parse().expect("a mapping");
         assert_eq!((read.occurred_at.as_str(), read.model.as_deref()), ("T", Some("M")));
         assert_eq!(read.meters.len(), 1);
         let wrong = |text: &str| text.parse::<Mapping>().expect_err("no mapping");

@@ -71,7 +71,12 @@ enum Reader<R: Read> {
         width: usize,
         row_bytes: Rc<Cell<usize>>,
     },
-    JsonLines { reader: BufReader<R>, buffer: Vec<u8>, line: u64, known_columns: bool },
+    JsonLines {
+        reader: BufReader<R>,
+        buffer: Vec<u8>,
+        line: u64,
+        known_columns: bool,
+    },
 }
 
 impl<R: Read> Rows<R> {
@@ -136,11 +141,7 @@ impl<R: Read> Rows<R> {
     }
 }
 
-fn open_csv<R: Read>(
-    delimiter: u8,
-    columns: &[String],
-    source: R,
-) -> Result<Reader<R>, FileFault> {
+fn open_csv<R: Read>(delimiter: u8, columns: &[String], source: R) -> Result<Reader<R>, FileFault> {
     let row_bytes = Rc::new(Cell::new(0));
     let bounded = Bounded { source, row_bytes: Rc::clone(&row_bytes), start: Vec::new() };
     let mut reader = ReaderBuilder::new()
@@ -278,7 +279,9 @@ fn fill(
         if value.starts_with('"') {
             match serde_json::from_str::<Cow<'_, str>>(value) {
                 Ok(text) => cell.push_str(&text),
-                Err(error) => return bad(Some(column), format!("the text cannot be read: {error}")),
+                Err(error) => {
+                    return bad(Some(column), format!("the text cannot be read: {error}"));
+                }
             }
         } else if value != "null" {
             cell.push_str(value);
