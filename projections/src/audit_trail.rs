@@ -93,7 +93,7 @@ impl Projection for AuditTrail {
             || occurrence.recorded_at.timestamp_micros().to_string(),
             |causation| causation.to_string(),
         );
-        let key = (format!("usage/{}/{shared}", occurrence.owner()),);
+        let key = (format!("usage/{}/{shared}", occurrence.tenant.simple()),);
         let first = || AuditEntry {
             events: 0,
             ..entry(occurrence, key.0.clone())

@@ -132,10 +132,12 @@ pub async fn generations(pool: &PgPool) -> Result<Vec<Standing>, sqlx::Error> {
 ///
 /// # Errors
 /// As [`generations`].
-pub async fn standings(pool: &PgPool) -> Result<Vec<Standing>, sqlx::Error> {
+pub async fn standings<'e>(
+    executor: impl sqlx::PgExecutor<'e>,
+) -> Result<Vec<Standing>, sqlx::Error> {
     let mut query = sqlx::QueryBuilder::new(STANDING);
     query.push(" where p.state <> 'retired' order by p.name");
-    query.build_query_as().fetch_all(pool).await
+    query.build_query_as().fetch_all(executor).await
 }
 
 /// The generation of one read model that readers see.

@@ -24,7 +24,7 @@ pub mod table;
 
 pub use control::{Parked, Standing, State, generations, install, parked, resume, standings};
 pub use occurrence::Occurrence;
-pub use progress::{Progress, Stale};
+pub use progress::{Progress, Stale, confirm};
 pub use projection::{ApplyError, Definition, Names, Projection, Takes};
 pub use read::{PAGE_ROWS_MAX, ReadError, Scope};
 pub use retry::{Retried, retry};

@@ -3,7 +3,7 @@
 use crate::occurrence::Occurrence;
 use crate::projection::{ApplyError, Definition, Takes};
 use domain::Event;
-use event_log::{Position, Recorded, StreamId};
+use event_log::{Position, Recorded, StreamId, Stretch};
 use std::collections::HashMap;
 
 /// An event of a page.
@@ -90,8 +90,15 @@ impl Decoder {
     /// Decodes what is wanted of a page; `None` for an empty one.
     pub(crate) fn page(&self, recorded: Vec<Recorded>) -> Option<Page> {
         let (first, last) = (recorded.first()?.position, recorded.last()?.position);
-        let entries = recorded.into_iter().filter_map(|event| self.entry(event)).collect();
-        Some(Page { after: Position(first.0 - 1), last, entries })
+        let after = Position(first.0 - 1);
+        Some(self.stretch(Stretch { after, last, events: recorded }))
+    }
+
+    /// Decodes what is wanted of a stretch.
+    pub(crate) fn stretch(&self, stretch: Stretch) -> Page {
+        let Stretch { after, last, events } = stretch;
+        let entries = events.into_iter().filter_map(|event| self.entry(event)).collect();
+        Page { after, last, entries }
     }
 
     fn entry(&self, recorded: Recorded) -> Option<Entry> {

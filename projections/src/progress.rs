@@ -7,7 +7,7 @@
 
 use crate::control::{self, Standing, State};
 use event_log::Position;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -113,6 +113,20 @@ impl Progress {
             let _rung = tokio::time::timeout_at(look, rings.changed()).await;
         }
     }
+}
+
+/// Asks once, on a connection of the caller's, whether read models are as far as that. Who reads on
+/// the same connection afterwards is certain even across a crash of the database, which would have
+/// broken it off.
+///
+/// # Errors
+/// See [`Stale`].
+pub async fn confirm(
+    connection: &mut PgConnection,
+    names: &[&str],
+    at_least: Position,
+) -> Result<(), Stale> {
+    judge(&control::standings(connection).await?, names, at_least)
 }
 
 fn judge(standings: &[Standing], names: &[&str], wanted: Position) -> Result<(), Stale> {

@@ -24,6 +24,18 @@ impl Takes {
             Self::Of(lists) => lists.iter().any(|names| has(names, type_name)),
         }
     }
+
+    /// The names of these events; none when there is no end to them.
+    #[must_use]
+    pub fn names(self) -> Option<Vec<&'static str>> {
+        match self {
+            Self::Everything => None,
+            Self::Of(lists) => {
+                let names = lists.iter().flat_map(|names| names.iter());
+                Some(names.map(|(name, _)| *name).collect())
+            }
+        }
+    }
 }
 
 fn has(names: Names, type_name: &str) -> bool {

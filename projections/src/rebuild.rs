@@ -25,7 +25,7 @@ pub use compare::{Comparison, Difference};
 /// How many rows a rebuild keeps in memory before it goes on page by page.
 const ROWS_IN_MEMORY_MAX: usize = 2_000_000;
 /// How many events are read at once.
-const PAGE_EVENTS: usize = 10_000;
+const PAGE_EVENTS: usize = 2_000;
 /// The transaction of a rebuild is idle while it folds.
 const BEGIN: &str = "begin; set local idle_in_transaction_session_timeout = 0; \
                      set local statement_timeout = 0";
@@ -261,16 +261,12 @@ fn pages(
     to: Position,
 ) -> mpsc::Receiver<Result<Page, ReadError>> {
     let (sender, receiver) = mpsc::channel(2);
-    let log = log.clone();
+    let types = definition.takes.names();
+    let mut stretches = log.read_ahead(after, to, types.as_deref(), PAGE_EVENTS);
     tokio::spawn(async move {
         let decoder = Decoder::new(&[definition]);
-        let mut after = after;
-        while after < to {
-            let read = log.read_to(after, to, PAGE_EVENTS).await;
-            let Some(page) = read.map(|recorded| decoder.page(recorded)).transpose() else {
-                return;
-            };
-            after = page.as_ref().map_or(to, |page| page.last);
+        while let Some(stretch) = stretches.recv().await {
+            let page = stretch.map(|stretch| decoder.stretch(stretch));
             if sender.send(page).await.is_err() {
                 return;
             }

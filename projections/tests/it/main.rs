@@ -11,6 +11,7 @@ mod promotion;
 mod rebuilt;
 mod recording;
 mod server;
+mod simulation;
 mod sweep;
 mod tally;
 mod town;

@@ -16,7 +16,7 @@ pub(crate) async fn record(log: &EventLog, tenant: Uuid, events: Vec<(String, Ev
     let command = CommandKey { id: Uuid::now_v7(), content_hash: [0; 32] };
     let new = |(stream, event): (String, Event)| {
         let stream = StreamId::parse(&stream).unwrap();
-        new_event(tenant, Some(stream), event, command.id)
+        new_event(tenant, Some(stream), &event, command.id)
     };
     let (conditions, claims) = (Vec::new(), Vec::new());
     let events = events.into_iter().map(new).collect();
@@ -29,13 +29,13 @@ pub(crate) async fn record_newer(log: &EventLog, tenant: Uuid, stream: &str) {
     let command = CommandKey { id: Uuid::now_v7(), content_hash: [0; 32] };
     let settled = credits::Event::from(credits::OwedSettled { consumed: Vec::new() });
     let stream = StreamId::parse(stream).unwrap();
-    let event = new_event(tenant, Some(stream), settled.into(), command.id);
+    let event = new_event(tenant, Some(stream), &settled.into(), command.id);
     let events = vec![NewEvent { schema_version: 99, ..event }];
     let (conditions, claims) = (Vec::new(), Vec::new());
     log.append(Append { command, tenant, conditions, claims, events }).await.unwrap();
 }
 
-fn new_event(tenant: Uuid, stream: Option<StreamId>, event: Event, causation: Uuid) -> NewEvent {
+fn new_event(tenant: Uuid, stream: Option<StreamId>, event: &Event, causation: Uuid) -> NewEvent {
     NewEvent {
         tenant,
         stream,
@@ -62,7 +62,7 @@ pub(crate) async fn append_usage(
     let causation = Uuid::now_v7();
     let new = |(occurred_at, record): &(Instant, UsageRecorded)| {
         let event = domain::metering::Event::from(record.clone()).into();
-        let event = new_event(organization.uuid(), None, event, causation);
+        let event = new_event(organization.uuid(), None, &event, causation);
         UsageRecord {
             usage_id: record.usage_id.to_string(),
             content_hash: [0; 32],

@@ -224,8 +224,8 @@ impl Town {
             kind: kinds[usize::from(how) % 3],
             source: GrantSource::Manual { reason: text("a gift") },
             priority: how % 3,
-            effective_at: (how % 5 == 0).then_some(at),
-            expires_at: (how % 4 == 0).then_some(at + TimeDelta::seconds(9_000)),
+            effective_at: how.is_multiple_of(5).then_some(at),
+            expires_at: how.is_multiple_of(4).then_some(at + TimeDelta::seconds(9_000)),
         };
         self.account(log, id, credits::Command::Grant { grant: Box::new(grant), at }).await;
     }
@@ -346,7 +346,7 @@ impl Town {
 
     async fn operate(&mut self, log: &EventLog, which: u8, how: u16) {
         let (new, at) = (self.uuid(), self.now());
-        let found = nth(&self.services, which).filter(|_| how % 7 > 0);
+        let found = nth(&self.services, which).filter(|_| !how.is_multiple_of(7));
         let id = found.unwrap_or(ServiceId::new(new));
         let seen = Observation {
             state: service::State::Healthy,
@@ -367,7 +367,7 @@ impl Town {
             (Some(_), None, _) => service::Command::Request {
                 action_id: ServiceActionId::new(new),
                 verb: Verb::ALL[usize::from(how) % 5],
-                reason: (how % 2 == 0).then(|| text("because")),
+                reason: how.is_multiple_of(2).then(|| text("because")),
                 deadline: at + TimeDelta::seconds(30),
             },
             (Some(_), Some(action_id), 1 | 2) => {
@@ -392,9 +392,9 @@ impl Town {
         let (new, at) = (self.uuid(), self.now());
         let scopes: std::collections::BTreeSet<Permission> =
             ["billing:r".parse().unwrap(), "users:w".parse().unwrap()].into();
-        if how % 4 == 0 {
+        if how.is_multiple_of(4) {
             let role: Code = "night-shift".parse().unwrap();
-            let event = if how % 8 == 0 {
+            let event = if how.is_multiple_of(8) {
                 role::Event::from(role::RoleDefined { role, permissions: scopes })
             } else {
                 role::Event::from(role::RoleDeleted { role })
