@@ -24,6 +24,7 @@ mod personal;
 mod position;
 mod queue;
 mod read;
+mod read_ahead;
 mod record;
 mod snapshots;
 mod usage;
@@ -42,6 +43,7 @@ pub use migrate::{Layout, MigrateError, Migrated, SCHEMA_VERSION, migrate, migra
 pub use personal::{KeyError, KeyRing, MasterKey, Opened};
 pub use position::Position;
 pub use read::ReadError;
+pub use read_ahead::Stretch;
 pub use record::{InvalidStream, NewEvent, Recorded, StreamId};
 pub use snapshots::{Snapshot, snapshot_load, snapshot_store};
 pub use usage::{UsageBatch, UsageOutcome, UsageReceipt, UsageRecord};
