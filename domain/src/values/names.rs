@@ -1,19 +1,40 @@
 //! Texts with rules: codes, model names and free text of bounded length.
 
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
+use std::marker::PhantomData;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// Reads a value that is written as a JSON string; a JSON number is refused.
+/// Reads a value that is written as a JSON string; a JSON number is refused. The text is parsed
+/// where it stands: usage is decoded by the million, and a copy of each text would cost as much as
+/// the rest.
 pub(super) fn from_text<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: FromStr,
     T::Err: fmt::Display,
 {
-    let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-    text.parse().map_err(serde::de::Error::custom)
+    struct Parsed<T>(PhantomData<T>);
+
+    impl<T> Visitor<'_> for Parsed<T>
+    where
+        T: FromStr,
+        T::Err: fmt::Display,
+    {
+        type Value = T;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("a string")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+            text.parse().map_err(E::custom)
+        }
+    }
+
+    deserializer.deserialize_str(Parsed(PhantomData))
 }
 
 /// A short name that people type: `professional`, `llm_tokens_input`, `tts_enabled`.
