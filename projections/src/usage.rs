@@ -3,7 +3,7 @@
 //! The hour is that in which the usage occurred, whenever the record arrived. A row keeps the sum
 //! and the largest quantity of its records, and which of them is the figure is the meter's to say:
 //! so neither the order of records nor that of records and meters changes anything. A record that
-//! names a model is one API call, beside whatever quantity of API calls it states.
+//! names a model is one API call, unless it states itself how many it stands for.
 
 use crate::occurrence::Occurrence;
 use crate::projection::{ApplyError, Projection, Takes};
@@ -118,10 +118,10 @@ fn take_record(
     let (owner, hour) = (occurrence.owner(), hour_of(occurrence.occurred_at));
     let model = record.model.as_ref().map_or("", ModelName::as_str);
     let call = record.model.is_some().then_some(&*API_CALLS).and_then(Option::as_ref);
-    // The call itself is a record of its own only where the record does not speak of calls.
-    let of_call = call.map(|meter| (meter, 1, !record.quantities.contains_key(meter)));
-    let stated = record.quantities.iter().map(|(meter, quantity)| (meter, *quantity, true));
-    for (meter, quantity, is_record) in stated.chain(of_call) {
+    // A record that names a model is one call, unless it says itself how many it stands for.
+    let of_call = call.filter(|meter| !record.quantities.contains_key(*meter)).map(|m| (m, 1));
+    let stated = record.quantities.iter().map(|(meter, quantity)| (meter, *quantity));
+    for (meter, quantity) in stated.chain(of_call) {
         let overflow = || ApplyError::Overflow { what: "a quantity" };
         let quantity = i64::try_from(quantity).map_err(|_| overflow())?;
         let key = (owner, meter.clone(), model.to_owned(), hour);
@@ -135,7 +135,7 @@ fn take_record(
             largest: 0,
         };
         rows.hours.merge(&key, first, |row| {
-            row.records += i64::from(is_record);
+            row.records += 1;
             row.total = row.total.checked_add(quantity).ok_or_else(overflow)?;
             row.largest = row.largest.max(quantity);
             Ok(())

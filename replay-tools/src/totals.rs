@@ -20,7 +20,8 @@ use installation::Place;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 
-/// The meter that counts calls of models: records that name a model count one each.
+/// The meter that counts calls of models: a record that names a model counts one, unless it states
+/// itself how many it stands for.
 const API_CALLS: &str = "api_calls";
 
 /// Whose totals, and as of when.
@@ -188,7 +189,8 @@ impl Fold {
             Failure::Problem(format!("position {position}: {meter} adds up to more than fits"))
         };
         self.records += 1;
-        if usage.model.is_some() {
+        let states_calls = usage.quantities.keys().any(|meter| meter.as_str() == API_CALLS);
+        if usage.model.is_some() && !states_calls {
             self.calls = self.calls.checked_add(1).ok_or_else(|| full(API_CALLS))?;
         }
         for (meter, quantity) in &usage.quantities {

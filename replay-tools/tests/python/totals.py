@@ -58,8 +58,9 @@ class Book:
         entry = self.models.get(usage["model"])
         if entry is None:
             provider = usage["model"].split("/")[0]
-            rates, other = self.card["provider_per_1000_tokens"], self.card["unknown_per_1000_tokens"]
-            return Fraction(rates.get(provider, other)) / 1000
+            known = self.card["provider_per_1000_tokens"]
+            rate = known.get(provider, self.card["unknown_per_1000_tokens"])
+            return Fraction(rate) / 1000
         prompt = usage["quantities"].get("llm_tokens_input", 0)
         holds = [p for p in entry["tokens"] if p["above"] == 0 or prompt > p["above"]]
         return Fraction(holds[-1]["input" if meter == "llm_tokens_input" else "output"])
@@ -121,7 +122,7 @@ class Totals:
 
     def use(self, position, usage):
         self.prices[position] = self.book.charge(self.id, usage)
-        self.calls += usage["model"] is not None
+        self.calls += usage["model"] is not None and "api_calls" not in usage["quantities"]
         for meter, quantity in usage["quantities"].items():
             before = self.meters.get(meter, 0)
             largest = self.book.meters.get(meter) == "max"
