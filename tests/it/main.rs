@@ -2,4 +2,15 @@
 
 #![cfg(test)]
 
+mod as_of;
+mod audits;
+mod crash;
+mod http;
+mod limits;
+mod permissions;
+mod programs;
+mod receipts;
+mod refusals;
+mod schema;
 mod tidy;
+mod usage;
