@@ -76,7 +76,7 @@ fn per_second(begun: Instant) -> f64 {
     rows / begun.elapsed().as_secs_f64()
 }
 
-async fn through_copy(connection: &mut PgConnection, round: usize) -> f64 {
+pub(crate) async fn copy_rate(connection: &mut PgConnection, round: usize) -> f64 {
     let texts: Vec<String> = (0..BATCHES).map(|n| copy_text(round, n)).collect();
     let begun = Instant::now();
     for text in texts {
@@ -104,13 +104,18 @@ fn copy_text(round: usize, number: usize) -> String {
     text
 }
 
-pub(crate) async fn through_the_log(cluster: &Cluster, report: &mut Report) {
+/// An empty table to copy into, and a connection.
+pub(crate) async fn prepare_copy(cluster: &Cluster) -> PgConnection {
     cluster.run(ONLY_A_KEY).await;
+    cluster.connect().await
+}
+
+pub(crate) async fn through_the_log(cluster: &Cluster, report: &mut Report) {
+    let mut connection = prepare_copy(cluster).await;
     let log = cluster.log().await;
-    let mut connection = cluster.connect().await;
     let mut rounds = Vec::new();
     for round in 0..ROUNDS {
-        let copy = through_copy(&mut connection, round).await;
+        let copy = copy_rate(&mut connection, round).await;
         cluster.settle().await;
         rounds.push((copy, through_log(&log, Uuid::now_v7()).await));
         cluster.settle().await;

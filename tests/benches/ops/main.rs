@@ -10,6 +10,7 @@ mod bulk;
 mod clients;
 mod cluster;
 mod derived;
+mod doors;
 mod report;
 
 use cluster::Cluster;
@@ -47,6 +48,9 @@ async fn all(names: &[String]) {
     }
     if wanted("lag") {
         derived::lag(&mut report).await;
+    }
+    if wanted("doors") {
+        doors::all(&mut report).await;
     }
     report.end();
 }
