@@ -1,5 +1,6 @@
 //! `opscenter serve`: the server, until it is told to stop.
 
+use super::watch::watch_over;
 use super::{End, Stopped};
 use crate::server::{Server, ServerSettings};
 use clap::{Args, ValueEnum};
@@ -56,13 +57,13 @@ impl Serve {
         let opened = Installation::open_with(place, Access::Serve, |settings| {
             settings.read_connections = CONNECTIONS;
         });
-        let installation = opened.await?;
-        let result = self.serve(&installation).await;
+        let mut installation = opened.await?;
+        let result = self.serve(&mut installation).await;
         installation.close().await;
         result
     }
 
-    async fn serve(&self, installation: &Installation) -> Result<End, Stopped> {
+    async fn serve(&self, installation: &mut Installation) -> Result<End, Stopped> {
         let (log, keys) = (installation.log().clone(), installation.keys()?.clone());
         let mut settings = ServerSettings::new(self.address, log, keys);
         settings.open_schema = self.open_schema;
@@ -71,10 +72,9 @@ impl Serve {
         let stopping = Stopping::listen()?;
         let server = Server::start(settings).await?;
         announce(&server)?;
-        let why = stopping.wait().await;
-        tracing::info!(signal = why, "asked to stop");
+        let ended = watch_over(installation, stopping).await;
         server.stop().await;
-        Ok(End::Done)
+        ended.map(|()| End::Done)
     }
 }
 
@@ -117,8 +117,8 @@ impl Stopping {
     }
 }
 
-/// Log lines go to standard error: those that `RUST_LOG` chooses, or `least` where it does not. Does
-/// nothing the second time.
+/// Log lines go to standard error: those that `RUST_LOG` chooses, or `least` where it does not.
+/// Does nothing the second time.
 pub fn start_logging(format: LogFormat, least: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(least));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
