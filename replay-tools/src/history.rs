@@ -11,8 +11,11 @@ use uuid::Uuid;
 
 /// How many positions one query looks at, so that a filter that fits nothing is not one long query.
 const WINDOW: i64 = 50_000;
-/// How many events one page holds.
-const PAGE: i64 = 4_000;
+/// How many events one page holds at most; fewer where they are large.
+const PAGE_EVENTS_MAX: i64 = 3_000;
+const PAGE_EVENTS_MIN: i64 = 50;
+/// What a page may weigh. A charge can be a hundred times as long as a usage record.
+pub(crate) const PAGE_BYTES: usize = 8 << 20;
 
 const COLUMNS: &str = "select position, tenant, stream, stream_version, type, schema_version,
     event_id, recorded_at, occurred_at, actor, causation, correlation, meta, payload
@@ -43,6 +46,31 @@ impl Filter {
     }
 }
 
+/// How many events to ask for next, so that a page stays about as heavy whatever it holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PageSize(i64);
+
+impl PageSize {
+    /// Before anything is known.
+    pub(crate) const fn new() -> Self {
+        Self(PAGE_EVENTS_MAX / 3)
+    }
+
+    /// How many to ask for.
+    pub(crate) const fn events(self) -> i64 {
+        self.0
+    }
+
+    /// Learns from a page what events weigh here.
+    pub(crate) fn learn(&mut self, bodies: impl ExactSizeIterator<Item = usize>) {
+        let count = bodies.len();
+        if let Some(each) = bodies.sum::<usize>().checked_div(count) {
+            let fit = i64::try_from(PAGE_BYTES / each.max(1)).unwrap_or(i64::MAX);
+            self.0 = fit.clamp(PAGE_EVENTS_MIN, PAGE_EVENTS_MAX);
+        }
+    }
+}
+
 /// A walk over the events that fit a filter, in the order of the log.
 #[derive(Debug)]
 pub(crate) struct Scan {
@@ -50,13 +78,14 @@ pub(crate) struct Scan {
     filter: Filter,
     after: Position,
     to: Position,
+    size: PageSize,
 }
 
 impl Scan {
     /// From after a position up to and with another.
     #[must_use]
     pub(crate) fn new(log: &EventLog, filter: Filter, after: Position, to: Position) -> Self {
-        Self { pool: log.pool().clone(), filter, after, to }
+        Self { pool: log.pool().clone(), filter, after, to, size: PageSize::new() }
     }
 
     /// Up to where it has looked.
@@ -89,11 +118,12 @@ impl Scan {
             .bind(&self.filter.types)
             .bind(self.filter.stream.as_deref())
             .bind(self.filter.actor.as_deref())
-            .bind(PAGE)
+            .bind(self.size.events())
             .fetch_all(&self.pool)
             .await?;
         let page = rows.iter().map(recorded).collect::<Result<Vec<_>, _>>()?;
-        let full = i64::try_from(page.len()).is_ok_and(|count| count == PAGE);
+        let full = i64::try_from(page.len()).is_ok_and(|count| count == self.size.events());
+        self.size.learn(page.iter().map(|event| event.payload.len()));
         self.after = match page.last() {
             Some(last) if full => last.position,
             Some(_) | None => Position(end),

@@ -1,8 +1,8 @@
 //! `rebuild`: derives read models again from the log, beside the live ones, compares byte for byte
 //! at the same position, and lets readers see the new rows when they are equal.
 //!
-//! The only tool that writes, and it writes read models only. A difference is a problem to be looked
-//! at, not to be covered: the live rows stay until somebody says `--replace`.
+//! The only tool that writes, and it writes read models only. A difference is a problem to be
+//! looked at, not to be covered: the live rows stay until somebody says `--replace`.
 
 use crate::Failure;
 use crate::output::{Out, progress, thousands};

@@ -267,7 +267,7 @@ fn report(
         None if options.json => Ok(()),
         None => Ok(writeln!(
             out,
-            "The log is whole: every hash, the chain, all positions and versions are as they should be."
+            "The log is whole: every hash, the chain, positions and versions are as recorded."
         )?),
         Some(finding) => Err(Failure::Problem(format!(
             "position {}: {}; everything before {} is whole",

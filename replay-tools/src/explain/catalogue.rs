@@ -1,5 +1,5 @@
-//! What was in force when: versions of tiers, of the rate card and of prices, each with the position
-//! of the event that published it, and the organization's tier through time.
+//! What was in force when: versions of tiers, of the rate card and of prices, each with the
+//! position of the event that published it, and the organization's tier through time.
 //!
 //! A usage record is priced by what was published before it, however late it is charged.
 

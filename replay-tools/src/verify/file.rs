@@ -2,6 +2,7 @@
 
 use super::{Finding, Group, Page};
 use crate::Failure;
+use crate::history::PAGE_BYTES;
 use crate::raw::Line;
 use event_log::verify::{RawBatch, RawRow};
 use std::fs::File;
@@ -9,8 +10,6 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use tokio::sync::mpsc;
 
-/// Roughly how many events a page holds.
-const PAGE: usize = 8_000;
 /// A line is one event: longer than any body in base64.
 const LINE_BYTES_MAX: u64 = 16 << 20;
 
@@ -22,24 +21,24 @@ pub(super) fn read(path: &Path, pages: &mpsc::Sender<Page>) -> Result<(), Failur
     } else {
         Box::new(BufReader::with_capacity(1 << 20, File::open(path).map_err(failed)?))
     };
-    let mut groups = Groups { input, number: 0, open: None, position: 0 };
-    let (mut page, mut held) = (Vec::new(), 0);
+    let mut groups = Groups { input, number: 0, open: None, position: 0, read: 0 };
+    let mut page = Vec::new();
     loop {
         let (end, finding) = match groups.next().map_err(failed)? {
             Ok(Some(group)) => {
-                held += group.1.len();
                 page.push(group);
                 (false, None)
             }
             Ok(None) => (true, None),
             Err(finding) => (true, Some(finding)),
         };
-        if (end || held >= PAGE)
-            && pages.blocking_send(Page::Groups(std::mem::take(&mut page))).is_err()
-        {
+        let full = groups.read >= PAGE_BYTES;
+        if (end || full) && pages.blocking_send(Page::Groups(std::mem::take(&mut page))).is_err() {
             return Ok(());
         }
-        held %= PAGE;
+        if full {
+            groups.read = 0;
+        }
         if let Some(finding) = finding {
             // Nobody listens any more when something was found before.
             let _gone = pages.blocking_send(Page::Finding(finding));
@@ -55,6 +54,8 @@ struct Groups {
     number: u64,
     open: Option<Group>,
     position: i64,
+    /// Bytes since the last page.
+    read: usize,
 }
 
 impl Groups {
@@ -68,6 +69,7 @@ impl Groups {
                 return Ok(Ok(self.open.take()));
             }
             self.number += 1;
+            self.read += text.len();
             let line = match Line::read(&text) {
                 Ok(line) => line,
                 Err(error) => {

@@ -6,6 +6,7 @@
 
 use super::{Finding, Group, Page, is_possible};
 use crate::Failure;
+use crate::history::{PAGE_BYTES, PageSize};
 use event_log::verify::{RawBatch, RawRow};
 use sqlx::postgres::{PgPool, PgRow};
 use sqlx::{FromRow, Row};
@@ -13,7 +14,6 @@ use std::collections::VecDeque;
 use tokio::sync::mpsc;
 
 const BATCHES_PAGE: i64 = 2_000;
-const ROWS_PAGE: i64 = 8_000;
 
 /// A superuser can write times beyond what other programs hold; they become the year 1970.
 macro_rules! bounded {
@@ -100,7 +100,13 @@ pub(crate) async fn read(
         send(pages, Page::Finding(finding)).await;
         return Ok(());
     }
-    let mut rows = Rows { pool: pool.clone(), read: VecDeque::new(), after, head: bounds.head };
+    let mut rows = Rows {
+        pool: pool.clone(),
+        read: VecDeque::new(),
+        size: PageSize::new(),
+        after,
+        head: bounds.head,
+    };
     let mut after = after;
     loop {
         let batches: Vec<RawBatch> = sqlx::query_as(BATCHES)
@@ -127,7 +133,7 @@ async fn hand_over(
     rows: &mut Rows,
     pages: &mpsc::Sender<Page>,
 ) -> Result<bool, Failure> {
-    let (mut groups, mut held): (Vec<Group>, i64) = (Vec::new(), 0);
+    let (mut groups, mut held): (Vec<Group>, usize) = (Vec::new(), 0);
     for batch in batches {
         let joined = match rows.of(&batch).await? {
             Ok(joined) => joined,
@@ -138,9 +144,9 @@ async fn hand_over(
                 return Ok(false);
             }
         };
-        held += i64::try_from(joined.len()).unwrap_or(i64::MAX);
+        held += joined.iter().map(weight).sum::<usize>();
         groups.push((batch, joined));
-        if held >= ROWS_PAGE {
+        if held >= PAGE_BYTES {
             held = 0;
             if !send(pages, Page::Groups(std::mem::take(&mut groups))).await {
                 return Ok(false);
@@ -158,6 +164,7 @@ async fn send(pages: &mpsc::Sender<Page>, page: Page) -> bool {
 struct Rows {
     pool: PgPool,
     read: VecDeque<Result<RawRow, Finding>>,
+    size: PageSize,
     after: i64,
     head: i64,
 }
@@ -185,14 +192,19 @@ impl Rows {
     }
 
     async fn read_on(&mut self) -> Result<(), Failure> {
-        let to = self.head.min(self.after + ROWS_PAGE);
+        let to = self.head.min(self.after + self.size.events());
         let rows = sqlx::query(ROWS).bind(self.after).bind(to).fetch_all(&self.pool).await?;
         self.after = to;
-        for row in &rows {
-            self.read.push_back(readable(row)?);
-        }
+        let read: Vec<_> = rows.iter().map(readable).collect::<Result<_, Failure>>()?;
+        self.size.learn(read.iter().map(|row| row.as_ref().map_or(0, weight)));
+        self.read.extend(read);
         Ok(())
     }
+}
+
+/// Roughly what a row takes in memory.
+fn weight(row: &RawRow) -> usize {
+    row.payload.len() + row.meta.len() + 500
 }
 
 fn readable(row: &PgRow) -> Result<Result<RawRow, Finding>, Failure> {

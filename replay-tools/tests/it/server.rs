@@ -14,6 +14,7 @@ use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 /// A running server whose database holds the furnished history.
 pub(crate) struct Server {
@@ -171,6 +172,7 @@ async fn template() -> PathBuf {
     lock.lock().unwrap();
     let ready = root().join(format!("template-{:016x}", stamp()));
     if !ready.exists() {
+        remove_old_templates();
         let mut server = Server::launch(new_folder());
         migrate(&server.url("opscenter").parse().unwrap()).await.unwrap();
         let installation = server.open().await;
@@ -185,9 +187,20 @@ async fn template() -> PathBuf {
 /// Tells one build of these tests, and of what they furnish with, from another.
 fn stamp() -> u64 {
     let mut hasher = DefaultHasher::new();
-    fs::read(std::env::current_exe().unwrap()).unwrap().hash(&mut hasher);
+    let program = std::env::current_exe().and_then(fs::metadata).unwrap();
+    (program.len(), program.modified().unwrap()).hash(&mut hasher);
     std::env::var_os("OPS_POSTGRES_BIN").hash(&mut hasher);
     hasher.finish()
+}
+
+/// Removes what earlier builds left; another build may be using a younger one at this moment.
+fn remove_old_templates() {
+    for entry in fs::read_dir(root()).unwrap().flatten() {
+        let age = entry.metadata().and_then(|found| found.modified()).map(|made| made.elapsed());
+        if age.is_ok_and(|age| age.is_ok_and(|age| age > Duration::from_secs(3_600))) {
+            let _removed = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 fn root() -> PathBuf {
