@@ -44,14 +44,14 @@ const EXAMPLES: &str = "\
 Examples:
   opscenter import usage calls.csv --organization acme --model gpt-4o \\
       --map occurred_at=TIMESTAMP,llm_tokens_input=ContextTokens,llm_tokens_output=GeneratedTokens
-  opscenter import usage calls.jsonl --organization acme --source gateway-1 --id-column request.id \\
+  opscenter import usage calls.jsonl --organization acme --source gateway-1 --id-column id \\
       --map occurred_at=time,model=model,llm_tokens_input=usage.prompt_tokens
   zcat calls.csv.gz | opscenter import usage - --source gateway-1 --id-column id …
 
-Times are RFC 3339, `2023-11-16 18:15:46.68` (UTC), or seconds or milliseconds since 1970; quantities
-are whole numbers. Importing a file again records nothing twice. Exit status: 0 everything is
-recorded; 1 nothing was, or not everything (import again, which is always safe); 3 everything is
-recorded except for rows that were refused and reported.";
+Times are RFC 3339, `2023-11-16 18:15:46.68` (UTC), or seconds or milliseconds since 1970;
+quantities are whole numbers. Importing a file again records nothing twice. Exit status:
+0 everything is recorded; 1 nothing was, or not everything (import again, which is always safe);
+3 everything is recorded except for rows that were refused and reported.";
 
 /// What to do about a row that cannot be recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -202,7 +202,9 @@ impl ImportUsage {
         let source = named.ok_or(Unfit::Nameless)?;
         imported.source = source.to_string();
         imported.warnings.extend(input.cut_off()?);
-        if !self.dry_run && !(looks && imported.refused > 0) {
+        // A file with a fault is not begun with; only standard input cannot be looked at first.
+        let begins = !self.dry_run && (!looks || imported.refused == 0);
+        if begins {
             imported.forget_look();
             let checker = checker(source.clone())?;
             let target = Target { executor, organization_id: payer.organization_id, source };

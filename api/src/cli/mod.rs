@@ -10,5 +10,6 @@ mod progress;
 pub mod serve;
 mod session;
 mod suggest;
+pub mod watch;
 
 pub use end::{End, Stopped, conclude};

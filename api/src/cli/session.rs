@@ -47,6 +47,11 @@ impl Session {
         &self.installation
     }
 
+    /// For whoever watches over the database.
+    pub(crate) const fn installation_mut(&mut self) -> &mut Installation {
+        &mut self.installation
+    }
+
     pub(crate) const fn executor(&self) -> &Executor {
         &self.executor
     }

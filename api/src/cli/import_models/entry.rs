@@ -12,8 +12,8 @@
 //! * token prices of zero beside other prices that are not, in a mode that is not about text, say
 //!   that it is sold by something else (an image, a second, a query), not that it is free.
 //!
-//! A model that is not sold by the token is loaded with all of its prices, and usage of tokens of it
-//! is refused. Nothing that could not be read becomes zero.
+//! A model that is not sold by the token is loaded with all of its prices, and usage of tokens of
+//! it is refused. Nothing that could not be read becomes zero.
 
 use crate::cli::json_members::Members;
 use domain::catalogue::model::{ModelPriced, TokenPrice};
@@ -184,7 +184,7 @@ fn token_prices(
         let output = output.copied().or(no_output.then_some(Amount::ZERO))?;
         Some(TokenPrice { above, input: *input?, output })
     };
-    let by_range = tiers.and_then(|raw| ranges(raw)).map(|lower_bounds| {
+    let by_range = tiers.and_then(ranges).map(|lower_bounds| {
         let tier = |(place, above): (usize, u64)| {
             let price = |name| prices.get(&format!("tiered_pricing.{place}.{name}"));
             pair(above, price(INPUT), price(OUTPUT))
@@ -207,8 +207,8 @@ fn token_prices(
     tokens
 }
 
-/// The base price and those above lengths of the prompt; a side that is not stated for a length goes
-/// on as it was.
+/// The base price and those above lengths of the prompt; a side that is not stated for a length
+/// goes on as it was.
 fn by_threshold(base: TokenPrice, prices: &BTreeMap<String, Amount>) -> Vec<TokenPrice> {
     let thousands = |name: &str| -> Option<u64> {
         let rest = name.strip_prefix(INPUT).or_else(|| name.strip_prefix(OUTPUT))?;

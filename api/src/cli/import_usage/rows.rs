@@ -1,7 +1,7 @@
 //! Rows of a file, one at a time: CSV or JSON Lines, of any size, in bounded memory.
 //!
-//! Only the cells that are mapped are kept. A row that cannot be read is an answer of its own and the
-//! next one follows; what cannot be read on from is a [`FileFault`].
+//! Only the cells that are mapped are kept. A row that cannot be read is an answer of its own and
+//! the next one follows; what cannot be read on from is a [`FileFault`].
 
 use crate::cli::json_members::Members;
 use crate::cli::suggest::did_you_mean;
@@ -157,7 +157,8 @@ fn open_csv<R: Read>(delimiter: u8, columns: &[String], source: R) -> Result<Rea
     for column in columns {
         let mut found = names.iter().enumerate().filter(|(_, name)| *name == column);
         let Some((place, _)) = found.next() else {
-            return Err(no_column(column, names.iter().map(|name| &**name).collect()));
+            let known: Vec<&str> = names.iter().map(|name| &**name).collect();
+            return Err(no_column(column, &known));
         };
         if found.next().is_some() {
             return Err(FileFault::ColumnTwice(column.clone()));
@@ -168,7 +169,7 @@ fn open_csv<R: Read>(delimiter: u8, columns: &[String], source: R) -> Result<Rea
     Ok(Reader::Csv { reader, record: ByteRecord::new(), places, width, row_bytes })
 }
 
-fn no_column(wanted: &str, known: Vec<&str>) -> FileFault {
+fn no_column(wanted: &str, known: &[&str]) -> FileFault {
     let near = did_you_mean(wanted, known.iter().copied());
     let mut shown: Vec<String> = known.iter().take(50).map(|name| format!("{name:?}")).collect();
     if known.len() > shown.len() {
@@ -269,8 +270,8 @@ fn fill(
     for (cell, column) in cells.iter_mut().zip(columns) {
         let Some(raw) = member(&members, column) else {
             if !*known_columns {
-                let known = members.iter().map(|(name, _)| name.as_str()).collect();
-                return Err(no_column(column, known));
+                let known: Vec<&str> = members.iter().map(|(name, _)| name.as_str()).collect();
+                return Err(no_column(column, &known));
             }
             return bad(Some(column), "it is missing".to_owned());
         };

@@ -4,8 +4,9 @@
 //! * the same with a space, as databases export it: `2023-11-16 18:15:46.6805900`;
 //! * whole seconds or milliseconds since 1970: `1700158546`, `1700158546680`.
 //!
-//! Without a zone it is UTC. Fractions have up to nine digits and are cut off after the microsecond,
-//! which is what the log keeps; cut off and not rounded, so that no call moves into the next hour.
+//! Without a zone it is UTC. Fractions have up to nine digits and are cut off after the
+//! microsecond, which is what the log keeps; cut off and not rounded, so that no call moves into
+//! the next hour.
 
 use chrono::{NaiveDate, TimeDelta};
 use domain::Instant;
@@ -79,7 +80,7 @@ fn offset(zone: &str) -> Option<TimeDelta> {
         [b'-', ..] => -1,
         _ => return None,
     };
-    let digits = zone[1..].as_bytes();
+    let digits = &zone.as_bytes()[1..];
     let (hours, minutes) = match digits.len() {
         5 if digits[2] == b':' => (&digits[..2], &digits[3..]),
         4 => digits.split_at(2),

@@ -1,0 +1,13 @@
+//! The program `opscenter` as an operator uses it: imports, the demonstration, keys; its output, its
+//! exit status, and what is in the log afterwards.
+
+#![cfg(test)]
+
+mod data;
+mod demo;
+mod import_models;
+mod import_usage;
+mod interrupted;
+mod key;
+mod malformed;
+mod world;
