@@ -245,6 +245,40 @@ pub(crate) async fn advance(
     Ok(moved.rows_affected() == 1)
 }
 
+/// Moves the checkpoints of several generations at once, each as [`advance`] does; answers the names
+/// of those that were moved.
+pub(crate) async fn advance_all(
+    connection: &mut PgConnection,
+    from: &[&Standing],
+    to: Position,
+) -> Result<BTreeSet<String>, sqlx::Error> {
+    let names: Vec<&str> = from.iter().map(|it| it.name.as_str()).collect();
+    let generations: Vec<i32> = from.iter().map(|it| it.generation).collect();
+    let positions: Vec<i64> = from.iter().map(|it| it.position.0).collect();
+    let revisions: Vec<i64> = from.iter().map(|it| it.revision).collect();
+    // Locked in one order, so that two owners never wait for each other.
+    let moved: Vec<String> = sqlx::query_scalar(
+        "with mine as (
+             select p.name, p.generation
+               from read_model.projection p
+               join unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[])
+                 as m (name, generation, position, revision)
+              using (name, generation, position, revision)
+              where p.state = 'live' order by p.name for update of p)
+         update read_model.projection p set position = $5
+           from mine where p.name = mine.name and p.generation = mine.generation
+         returning p.name",
+    )
+    .bind(names)
+    .bind(generations)
+    .bind(positions)
+    .bind(revisions)
+    .bind(to)
+    .fetch_all(connection)
+    .await?;
+    Ok(moved.into_iter().collect())
+}
+
 /// Stops a generation before an event, visibly. Its checkpoint was moved there in the same
 /// transaction.
 pub(crate) async fn stop(
@@ -309,89 +343,6 @@ pub(crate) async fn retire_shown(
     let retire = "update read_model.projection set state = 'retired', revision = revision + 1
                    where name = $1 and state <> 'retired'";
     sqlx::query(retire).bind(name).execute(connection).await?;
-    Ok(())
-}
-
-/// An event that was set aside.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parked {
-    /// Which event.
-    pub position: Position,
-    /// Of which thing: its stream.
-    pub thing: String,
-    /// Why.
-    pub error: String,
-}
-
-impl FromRow<'_, PgRow> for Parked {
-    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            position: row.try_get("position")?,
-            thing: row.try_get("thing")?,
-            error: row.try_get("error")?,
-        })
-    }
-}
-
-/// What a read model set aside, in the order of the log.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn parked<'e>(
-    executor: impl sqlx::PgExecutor<'e>,
-    name: &str,
-) -> Result<Vec<Parked>, sqlx::Error> {
-    let sql = "select a.position, a.thing, a.error
-                 from read_model.parked a
-                 join read_model.projection p using (name, generation)
-                where name = $1 and p.state <> 'retired' order by a.position";
-    sqlx::query_as(sql).bind(name).fetch_all(executor).await
-}
-
-/// The things of a generation of which events are set aside.
-pub(crate) async fn parked_things(
-    connection: &mut PgConnection,
-    standing: &Standing,
-) -> Result<BTreeSet<String>, sqlx::Error> {
-    let sql = "select distinct thing from read_model.parked where name = $1 and generation = $2";
-    let query = sqlx::query_scalar(sql).bind(&standing.name).bind(standing.generation);
-    Ok(query.fetch_all(connection).await?.into_iter().collect())
-}
-
-/// Sets events aside.
-pub(crate) async fn park(
-    connection: &mut PgConnection,
-    name: &str,
-    generation: i32,
-    parked: &[Parked],
-) -> Result<(), sqlx::Error> {
-    for event in parked {
-        sqlx::query("insert into read_model.parked values ($1, $2, $3, $4, $5)")
-            .bind(name)
-            .bind(generation)
-            .bind(event.position)
-            .bind(&event.thing)
-            .bind(&event.error)
-            .execute(&mut *connection)
-            .await?;
-    }
-    Ok(())
-}
-
-/// Takes an event off the list of those set aside.
-pub(crate) async fn unpark(
-    connection: &mut PgConnection,
-    standing: &Standing,
-    position: Position,
-) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "delete from read_model.parked where name = $1 and generation = $2 and position = $3",
-    )
-    .bind(&standing.name)
-    .bind(standing.generation)
-    .bind(position)
-    .execute(connection)
-    .await?;
     Ok(())
 }
 

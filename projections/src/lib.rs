@@ -12,6 +12,7 @@ mod columns;
 mod control;
 mod occurrence;
 mod page;
+mod parking;
 mod progress;
 mod projection;
 mod read;
@@ -22,8 +23,9 @@ mod rows_sql;
 mod runtime;
 pub mod table;
 
-pub use control::{Parked, Standing, State, generations, install, parked, resume, standings};
+pub use control::{Standing, State, generations, install, resume, standings};
 pub use occurrence::Occurrence;
+pub use parking::{Parked, parked};
 pub use progress::{Progress, Stale, confirm};
 pub use projection::{ApplyError, Definition, Names, Projection, Takes};
 pub use read::{PAGE_ROWS_MAX, ReadError, Scope};

@@ -4,8 +4,9 @@
 //! is certain all the same: if anybody else changed them meanwhile, they moved the checkpoint, and
 //! then the compare-and-set fails and nothing is written.
 
-use crate::control::{self, Parked, Standing};
+use crate::control::{self, Standing};
 use crate::page::{Entry, Page, chain};
+use crate::parking::{self, Parked};
 use crate::projection::{ApplyError, Definition, Store};
 use crate::rows_sql::{self, RowsError, Write};
 use crate::table::Mode;
@@ -16,7 +17,7 @@ use std::collections::BTreeSet;
 
 /// Begins the transaction of a page. It need not wait for the disk: after a crash rows and checkpoint
 /// are those of an earlier moment together, and the log is read again from there.
-const BEGIN: &str = "begin; set local synchronous_commit = off; \
+pub(crate) const BEGIN: &str = "begin; set local synchronous_commit = off; \
                      set local idle_in_transaction_session_timeout = '10s'";
 
 /// Why an event is set aside that might be applied, out of its order.
@@ -60,8 +61,14 @@ impl Reader {
         standing: Standing,
         number: usize,
     ) -> Result<Self, sqlx::Error> {
-        let parked = control::parked_things(connection, &standing).await?;
+        let parked = parking::parked_things(connection, &standing).await?;
         Ok(Self { store: definition.open(), definition, standing, number, parked })
+    }
+
+    /// Whether a page begins where it stands and has nothing for it.
+    pub(crate) fn may_pass(&self, page: &Page) -> bool {
+        let from = self.standing.position;
+        page.after == from && page.of(self.number, from, page.last).next().is_none()
     }
 
     /// Takes a page in, as far as it is new.
@@ -193,7 +200,7 @@ impl Reader {
         how: Write,
     ) -> Result<usize, RowsError> {
         let (name, generation) = (self.definition.name, self.standing.generation);
-        control::park(connection, name, generation, parked).await?;
+        parking::park(connection, name, generation, parked).await?;
         rows_sql::write_changes(connection, &mut *self.store, generation, how).await
     }
 

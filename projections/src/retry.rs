@@ -5,6 +5,7 @@
 
 use crate::control;
 use crate::page::Decoder;
+use crate::parking;
 use crate::projection::Definition;
 use crate::reader::Reader;
 use crate::rebuild::RebuildError;
@@ -34,7 +35,7 @@ pub async fn retry(
     let mut transaction = log.pool().begin().await?;
     let shown = control::shown(&mut transaction, definition.name, true).await?;
     let standing = shown.ok_or_else(|| RebuildError::Unknown(definition.name.to_owned()))?;
-    let mut waiting = control::parked(&mut *transaction, definition.name).await?;
+    let mut waiting = parking::parked(&mut *transaction, definition.name).await?;
     waiting.retain(|parked| parked.thing == thing);
     let mut reader = Reader::open(&mut transaction, *definition, standing.clone(), 0).await?;
     reader.forgive(thing);
@@ -50,7 +51,7 @@ pub async fn retry(
             break;
         }
         reader.write(&mut transaction, &[], Write::Over).await?;
-        control::unpark(&mut transaction, &standing, parked.position).await?;
+        parking::unpark(&mut transaction, &standing, parked.position).await?;
         retried.applied += 1;
         retried.left -= 1;
     }

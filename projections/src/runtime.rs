@@ -11,7 +11,7 @@ use crate::control::{self, Standing, State};
 use crate::page::{Decoder, Page, chain};
 use crate::progress::Progress;
 use crate::projection::Definition;
-use crate::reader::{Outcome, Reader};
+use crate::reader::{BEGIN, Outcome, Reader};
 use crate::rebuild::{Promote, RebuildError, rebuild};
 use crate::rows_sql::RowsError;
 use event_log::{EventLog, Follower, ReadError};
@@ -198,6 +198,7 @@ impl Work {
 
     /// Gives a page to every reader; false when something has to be looked at again.
     async fn take(&self, readers: &mut [Reader], page: &Page) -> Result<bool, Broken> {
+        self.pass(readers, page).await?;
         let works: Vec<_> =
             readers.iter_mut().map(|reader| self.take_one(reader, page).boxed()).collect();
         let outcomes: Vec<Result<bool, Broken>> =
@@ -207,6 +208,25 @@ impl Work {
             goes_on &= outcome?;
         }
         Ok(goes_on)
+    }
+
+    /// Moves all that have nothing to do in a page over it, in one go.
+    async fn pass(&self, readers: &mut [Reader], page: &Page) -> Result<(), Broken> {
+        let mut idle: Vec<&mut Reader> =
+            readers.iter_mut().filter(|reader| reader.may_pass(page)).collect();
+        if idle.is_empty() {
+            return Ok(());
+        }
+        let standings: Vec<&Standing> = idle.iter().map(|reader| &reader.standing).collect();
+        let mut transaction = self.log.pool().begin_with(BEGIN).await?;
+        let moved = control::advance_all(&mut transaction, &standings, page.last).await?;
+        transaction.commit().await?;
+        for reader in &mut idle {
+            if moved.contains(&reader.standing.name) {
+                reader.standing.position = page.last;
+            }
+        }
+        Ok(())
     }
 
     async fn take_one(&self, reader: &mut Reader, page: &Page) -> Result<bool, Broken> {

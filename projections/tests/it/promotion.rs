@@ -37,6 +37,14 @@ async fn read_on(log: EventLog, over: Arc<AtomicBool>) -> usize {
     looks
 }
 
+/// Returns once readers see this generation of every read model.
+async fn all_of_generation(log: &EventLog, generation: i32) {
+    let is_there = |it: &projections::Standing| it.generation == generation;
+    while !standings(log.pool()).await.unwrap().iter().all(is_there) {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn changed_handlers_make_a_new_generation_and_readers_never_go_back() {
     let server = Server::start().await;
@@ -55,6 +63,8 @@ async fn changed_handlers_make_a_new_generation_and_readers_never_go_back() {
     for number in 0..40_u8 {
         town.step(&log, (number, number, u16::from(number) * 313)).await;
     }
+    let taken_over = tokio::time::timeout(PATIENCE, all_of_generation(&log, 2)).await;
+    taken_over.unwrap();
     newer.progress().wait(&dump::names(), town.last, PATIENCE).await.unwrap();
     over.store(true, Ordering::Relaxed);
     assert!(reader.await.unwrap() > 0);
