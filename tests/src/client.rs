@@ -49,7 +49,6 @@ impl Client {
     }
 
     /// A request to be filled in further.
-    #[must_use]
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         let mut request = self.http.request(method, format!("{}{path}", self.base));
         if let Some(key) = &self.key {

@@ -26,7 +26,7 @@ pub(crate) struct Role {
     permissions: Vec<String>,
 }
 
-fn defined(row: directory::Role) -> Role {
+fn defined(row: &directory::Role) -> Role {
     Role {
         code: row.role.to_string(),
         is_built_in: false,
@@ -122,7 +122,7 @@ impl AccessQuery {
         let asking = asking(ctx)?;
         asking.may_read(Resource::Settings).await?;
         let rows = directory::roles(asking.model(Directory::NAME).await?).await?;
-        Ok(built_in().chain(rows.into_iter().map(defined)).collect())
+        Ok(built_in().chain(rows.iter().map(defined)).collect())
     }
 
     /// API keys of a user; of whoever asks when none is named.
@@ -178,7 +178,7 @@ async fn role_of(asking: &Asking, outcome: &Outcome) -> Result<Option<Role>, Pro
     let Subject::Role(code) = &outcome.subject else { return Ok(None) };
     let pool = asking.model_after(Directory::NAME, outcome.receipt.position).await?;
     let rows = directory::roles(pool).await?;
-    Ok(rows.into_iter().find(|row| row.role == *code).map(defined))
+    Ok(rows.iter().find(|row| row.role == *code).map(defined))
 }
 
 async fn key_of(asking: &Asking, outcome: &Outcome) -> Result<Option<ApiKey>, Problem> {

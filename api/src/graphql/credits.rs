@@ -1,21 +1,23 @@
 //! Credits: balances, statements, grants and holds, and what moves them.
 
 mod moves;
+mod statement;
 
 pub(crate) use moves::CreditMutation;
 
 use super::page::{Cursor, Page, connection, key_of, rows_wanted};
-use super::scalars::{DateTime, Decimal, Id, SafeInt};
+use super::scalars::{DateTime, Decimal, Id};
 use super::{LogPosition, asking, shown};
 use crate::problem::Problem;
 use crate::reading::{AsOf, Asking, at_position, fold};
-use async_graphql::{Context, ID, InputObject, Object};
+use async_graphql::{Context, ID, Object};
 use domain::access::Resource;
 use domain::credits::GrantSource;
 use domain::values::{Credits, HoldId, MicroDollars, OrganizationId};
 use event_log::Position;
 use projections::Projection as _;
-use projections::credit_statement::{self, Balance, CreditStatement, StatementLine};
+use projections::credit_statement::{self, Balance, CreditStatement};
+use statement::{CreditStatementConnection, CreditStatementFilter, statement};
 
 /// Where the credits of an organization are.
 pub(crate) struct CreditBalance(Balance);
@@ -217,87 +219,6 @@ impl CreditHold {
 
 connection!(CreditHoldConnection, CreditHoldEdge of CreditHold);
 
-/// One movement of credits.
-pub(crate) struct CreditStatementLine(StatementLine);
-
-/// One movement of credits.
-#[Object]
-impl CreditStatementLine {
-    /// The event.
-    async fn position(&self, ctx: &Context<'_>) -> Result<LogPosition, Problem> {
-        Ok(shown(asking(ctx)?, self.0.position))
-    }
-
-    /// What it was, as the audit trail calls it: `credit.grant`.
-    async fn action(&self) -> &str {
-        &self.0.action
-    }
-
-    /// What happened: the event's name.
-    async fn kind(&self) -> &str {
-        &self.0.kind
-    }
-
-    /// The grant, spend, charge or hold it is about.
-    async fn reference(&self) -> Option<&str> {
-        self.0.reference.as_deref()
-    }
-
-    /// The purchase or tier that a grant comes from.
-    async fn source(&self) -> Option<&str> {
-        self.0.source.as_deref()
-    }
-
-    /// In words, when somebody said so.
-    async fn reason(&self) -> Option<&str> {
-        self.0.reason.as_deref()
-    }
-
-    /// What the available credits changed by.
-    async fn change(&self) -> Decimal {
-        self.0.change.into()
-    }
-
-    /// The available credits after it.
-    async fn balance(&self) -> Decimal {
-        self.0.balance.into()
-    }
-
-    /// What was owed after it.
-    async fn owed(&self) -> Decimal {
-        self.0.owed.into()
-    }
-
-    /// What was charged for usage, in dollars.
-    async fn charged_usd(&self) -> Decimal {
-        self.0.charged.into()
-    }
-
-    /// How many usage records a charge covers.
-    async fn lines(&self) -> SafeInt {
-        SafeInt(self.0.lines)
-    }
-
-    /// When it was recorded.
-    async fn recorded_at(&self) -> DateTime {
-        DateTime(self.0.recorded_at)
-    }
-
-    /// When it happened.
-    async fn occurred_at(&self) -> DateTime {
-        DateTime(self.0.occurred_at)
-    }
-}
-
-connection!(CreditStatementConnection, CreditStatementEdge of CreditStatementLine);
-
-/// Which movements.
-#[derive(InputObject, Default, Clone)]
-pub(crate) struct CreditStatementFilter {
-    /// Recorded from then on.
-    from: Option<DateTime>,
-}
-
 #[derive(Default)]
 pub(crate) struct CreditQuery;
 
@@ -362,29 +283,6 @@ const fn nothing(organization_id: OrganizationId) -> Balance {
         charged_through: Position::START,
         position: Position::START,
     }
-}
-
-async fn statement(
-    asking: &Asking,
-    id: OrganizationId,
-    filter: CreditStatementFilter,
-    first: Option<i32>,
-    after: Option<Cursor>,
-) -> Result<CreditStatementConnection, Problem> {
-    asking.may_read_of(id, Resource::Billing).await?;
-    let wanted = rows_wanted(first)?;
-    let before = key_of::<i64>(after.as_ref())?.map(Position);
-    let from = filter.from.map(|from| from.0);
-    let pool = asking.model(CreditStatement::NAME).await?;
-    let rows = credit_statement::statement(pool, id, from, before, wanted + 1).await?;
-    let cursor = |row: &StatementLine| Cursor::of(&row.position);
-    let page = Page::new(rows, wanted, after.is_some(), cursor, CreditStatementLine);
-    Ok(CreditStatementConnection::new(page, move |asking, most| {
-        Box::pin(async move {
-            let pool = asking.model(CreditStatement::NAME).await?;
-            Ok(credit_statement::statement(pool, id, from, None, most).await?.len())
-        })
-    }))
 }
 
 async fn grants(

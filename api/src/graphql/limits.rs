@@ -29,12 +29,12 @@ const FIELDS_MAX: u64 = 5_000;
 pub(crate) fn check_text(text: &str) -> Result<(), Problem> {
     let found = tokens::count(text, TOKENS_MAX);
     if found > TOKENS_MAX {
-        return Err(too_much(format!("the document has more than {TOKENS_MAX} tokens")));
+        return Err(too_much(&format!("the document has more than {TOKENS_MAX} tokens")));
     }
     Ok(())
 }
 
-fn too_much(what: String) -> Problem {
+fn too_much(what: &str) -> Problem {
     Problem::new(Code::CostLimitExceeded, format!("{what}; ask for less at once"))
 }
 
@@ -80,14 +80,14 @@ pub(crate) fn check(
     ];
     for (found, most, what) in bounds {
         if found > most {
-            return Err(too_much(format!("the document has {found} {what}, and {most} may be")));
+            return Err(too_much(&format!("the document has {found} {what}, and {most} may be")));
         }
     }
     if operation.ty == OperationType::Mutation {
         let found = scale.root_fields(&operation.selection_set.node, 0);
         if found > MUTATIONS_MAX {
             let what = format!("the document has {found} mutations, and {MUTATIONS_MAX} may be");
-            return Err(too_much(what));
+            return Err(too_much(&what));
         }
     }
     Ok(weight)

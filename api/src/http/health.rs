@@ -27,10 +27,10 @@ pub(crate) async fn live() -> Json<Value> {
 /// behind. Says what is wrong, without internals.
 pub(crate) async fn ready(State(app): State<App>) -> Response {
     let Ok(standing) = tokio::time::timeout(PATIENCE, standing(&app)).await else {
-        return not_ready(vec!["the database does not answer in time".to_owned()], &json!({}));
+        return not_ready(&["the database does not answer in time".to_owned()], &json!({}));
     };
     let Ok((head, models)) = standing else {
-        return not_ready(vec!["the database cannot be reached".to_owned()], &json!({}));
+        return not_ready(&["the database cannot be reached".to_owned()], &json!({}));
     };
     let mut wrong = Vec::new();
     for model in &models {
@@ -47,12 +47,12 @@ pub(crate) async fn ready(State(app): State<App>) -> Response {
     });
     let details = json!({ "head": head, "readModels": Value::Object(lags.collect()) });
     if !wrong.is_empty() {
-        return not_ready(wrong, &details);
+        return not_ready(&wrong, &details);
     }
     Json(json!({ "status": "ready", "details": details })).into_response()
 }
 
-fn not_ready(wrong: Vec<String>, details: &Value) -> Response {
+fn not_ready(wrong: &[String], details: &Value) -> Response {
     let body = json!({ "status": "not ready", "wrong": wrong, "details": details });
     (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
 }

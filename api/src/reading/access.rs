@@ -14,7 +14,10 @@ use std::sync::{Mutex, PoisonError};
 
 /// Questions that were answered within one request.
 #[derive(Debug, Default)]
-pub(crate) struct Permits(Mutex<Vec<(Permission, Scope, Result<(), Problem>)>>);
+pub(crate) struct Permits(Mutex<Vec<Answered>>);
+
+/// A question and its answer.
+type Answered = (Permission, Scope, Result<(), Problem>);
 
 impl Permits {
     fn known(&self, permission: Permission, scope: Scope) -> Option<Result<(), Problem>> {
