@@ -346,6 +346,40 @@ pub(crate) async fn retire_shown(
     Ok(())
 }
 
+/// The generation that is kept for going back, if there is one.
+pub(crate) async fn kept(
+    connection: &mut PgConnection,
+    name: &str,
+) -> Result<Option<Standing>, sqlx::Error> {
+    let mut query = sqlx::QueryBuilder::new(STANDING);
+    query.push(" where p.state = 'retired' and p.name = ").push_bind(name);
+    query.push(" order by p.generation desc limit 1");
+    query.build_query_as().fetch_optional(connection).await
+}
+
+/// Lets the one generation take the other's place.
+pub(crate) async fn swap(
+    connection: &mut PgConnection,
+    out: &Standing,
+    back: &Standing,
+) -> Result<(), sqlx::Error> {
+    for (standing, state) in [(out, "retired"), (back, "live")] {
+        sqlx::query(
+            "update read_model.projection
+                set state = $3, position = $4, error = null, error_position = null,
+                    revision = revision + 1
+              where name = $1 and generation = $2",
+        )
+        .bind(&standing.name)
+        .bind(standing.generation)
+        .bind(state)
+        .bind(standing.position)
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
+}
+
 /// Lets whoever keeps a generation up to date look again at what is set aside.
 pub(crate) async fn revise(
     connection: &mut PgConnection,

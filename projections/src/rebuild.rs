@@ -18,8 +18,10 @@ use sqlx::postgres::PgConnection;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
+mod back;
 mod compare;
 
+pub use back::roll_back;
 pub use compare::{Comparison, Difference};
 
 /// How many rows a rebuild keeps in memory before it goes on page by page.
@@ -76,6 +78,14 @@ pub enum RebuildError {
     /// The read model was never made.
     #[error("there is no read model {0}; start the server once to make it")]
     Unknown(String),
+    /// There is nothing to go back to.
+    #[error("{name} has no earlier generation of version {version} to go back to; rebuild it")]
+    NothingKept {
+        /// Which read model.
+        name: String,
+        /// The version of these handlers.
+        version: i32,
+    },
     /// The log cannot be read.
     #[error(transparent)]
     Log(#[from] ReadError),

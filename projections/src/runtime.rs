@@ -293,7 +293,11 @@ impl Work {
             Err(RebuildError::Log(error)) => Err(error.into()),
             Err(RebuildError::Rows(error)) => Err(error.into()),
             // Gone since it was looked at, or as large as nothing here can be: look again.
-            Err(RebuildError::Unknown(_) | RebuildError::TooLarge { .. }) => Ok(()),
+            Err(
+                RebuildError::Unknown(_)
+                | RebuildError::TooLarge { .. }
+                | RebuildError::NothingKept { .. },
+            ) => Ok(()),
         }
     }
 

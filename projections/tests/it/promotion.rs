@@ -5,7 +5,7 @@ use crate::rebuilt::{PATIENCE, all_equal};
 use crate::server::Server;
 use crate::town::Town;
 use event_log::{EventLog, Position};
-use projections::rebuild::{Comparison, Promote, rebuild};
+use projections::rebuild::{Comparison, Promote, RebuildError, rebuild, roll_back};
 use projections::{
     Definition, Options, Runtime, State, definitions, directory, generations, standings,
 };
@@ -137,4 +137,34 @@ async fn a_difference_is_found_named_and_not_promoted_unless_asked_for() {
     }
     let status = directory::users(log.pool(), None, None, 1).await.unwrap()[0].status.clone();
     assert_eq!(status, "invited");
+}
+
+#[tokio::test]
+async fn going_back_shows_the_generation_before_at_the_position_of_the_live_one() {
+    let server = Server::start().await;
+    let log = server.open().await;
+    let mut town = Town::found(&log).await;
+    let runtime = Runtime::start(&log).await.unwrap();
+    runtime.progress().wait(&dump::names(), town.last, PATIENCE).await.unwrap();
+    for definition in definitions() {
+        rebuild(&log, &definition, Promote::IfEqual, &mut |_, _| ()).await.unwrap();
+    }
+    for number in 0..40_u8 {
+        town.step(&log, (number, number, u16::from(number) * 313)).await;
+    }
+    runtime.progress().wait(&dump::names(), town.last, PATIENCE).await.unwrap();
+    let (before, rows) = (positions(&log).await, dump::everything(log.pool()).await);
+    for definition in definitions() {
+        assert_eq!(roll_back(&log, &definition).await.unwrap(), 1);
+    }
+    assert!(positions(&log).await.iter().zip(&before).all(|(now, before)| now >= before));
+    assert_eq!(dump::everything(log.pool()).await, rows);
+    // The runtime goes on with what readers see now.
+    town.step(&log, (0, 0, 0)).await;
+    runtime.progress().wait(&dump::names(), town.last, PATIENCE).await.unwrap();
+    runtime.stop().await;
+    all_equal(&log).await;
+    // Only the handlers that made a generation can bring it up to date.
+    let error = roll_back(&log, &newer()[0]).await.unwrap_err();
+    assert!(matches!(error, RebuildError::NothingKept { version: 2, .. }), "{error}");
 }
