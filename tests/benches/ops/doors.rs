@@ -1,0 +1,257 @@
+//! Through the front doors: the real programs, spoken to as users do.
+//!
+//! A demonstration is furnished and served by the built `opscenter`; then usage goes in by HTTP and
+//! by the import, and figures come out by GraphQL on a log of a million events. Memory is what the
+//! kernel counted (`VmHWM`, `VmRSS`).
+
+use crate::bulk::{copy_rate, prepare_copy};
+use crate::cluster::{Cluster, folder};
+use crate::report::{Report, Target, percentile};
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::io::{BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+const ROWS: usize = 1_000_000;
+const AUDIT: &str = "{ auditTrail(first: 50) { nodes { action actor target recordedAt } } }";
+
+/// A program of the same build.
+fn program(name: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("our own program");
+    let path = own.parent().and_then(Path::parent).expect("target/release").join(name);
+    assert!(path.is_file(), "{} is missing: cargo build --release --bins", path.display());
+    path
+}
+
+/// A served demonstration.
+struct Served {
+    process: Child,
+    base: String,
+    key: String,
+    data: PathBuf,
+    http: reqwest::Client,
+}
+
+impl Served {
+    async fn begin() -> Self {
+        let data = folder().join(format!("doors-{}", std::process::id()));
+        let furnish = Command::new(program("opscenter"))
+            .args(["demo", "--exit", "--data"])
+            .arg(&data)
+            .output()
+            .await
+            .expect("the demonstration");
+        assert!(furnish.status.success(), "{}", String::from_utf8_lossy(&furnish.stderr));
+        let said = String::from_utf8_lossy(&furnish.stdout).into_owned();
+        let key = said.lines().find(|line| line.contains("Ada, administrator"));
+        let key = key.and_then(|line| line.split_whitespace().last()).expect("a key").to_owned();
+        let mut process = Command::new(program("opscenter"))
+            .args(["serve", "--address", "127.0.0.1:0", "--data"])
+            .arg(&data)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the server");
+        let mut lines = BufReader::new(process.stdout.take().expect("its output")).lines();
+        let mut base = String::new();
+        while base.is_empty() {
+            let line = lines.next_line().await.expect("a line").expect("an address");
+            if let Some((_, address)) = line.split_once("listens at ") {
+                address.trim().clone_into(&mut base);
+            }
+        }
+        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+        Self { process, base, key, data, http }
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> Value {
+        let request = self.http.post(format!("{}{path}", self.base)).bearer_auth(&self.key);
+        let answer = request.json(body).send().await.expect("an answer");
+        let status = answer.status();
+        let body: Value = answer.json().await.expect("JSON");
+        assert!(status.is_success() && body.get("errors").is_none(), "{status} {body}");
+        body
+    }
+
+    /// A field of the kernel's account of the server's memory, in MiB.
+    fn memory(&self, field: &str) -> u64 {
+        memory_of(self.process.id().expect("a process"), field)
+    }
+}
+
+fn memory_of(process: u32, field: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with(field)).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0) / 1_024
+}
+
+/// A file of calls like that of a real trace, of at least so many rows or bytes.
+fn write_calls(path: &Path, rows: usize, bytes: usize) {
+    let mut file = BufWriter::new(std::fs::File::create(path).expect("a file"));
+    writeln!(file, "TIMESTAMP,ContextTokens,GeneratedTokens").expect("to write");
+    let (mut row, mut size) = (0, 0);
+    while row < rows || size < bytes {
+        let second = row / 400 % 3_600;
+        let mut line = String::new();
+        let _ = writeln!(
+            line,
+            "2026-11-20 18:{:02}:{:02}.{:07},{},{}",
+            second / 60,
+            second % 60,
+            row % 10_000_000,
+            row % 4_000 + 1,
+            row % 900 + 1
+        );
+        file.write_all(line.as_bytes()).expect("to write");
+        row += 1;
+        size += line.len();
+    }
+    file.flush().expect("to write");
+}
+
+/// Imports a file; how long it took, and the most memory it held, in MiB.
+async fn import(data: &Path, file: &Path, more: &[&str]) -> (Duration, u64) {
+    let begun = Instant::now();
+    let mut process = Command::new(program("opscenter"))
+        .args(["import", "usage", "--organization", "acme", "--model", "gpt-4o", "--json"])
+        .args(["--map", "occurred_at=TIMESTAMP,llm_tokens_input=ContextTokens,llm_tokens_output=GeneratedTokens"])
+        .args(more)
+        .arg("--data")
+        .arg(data)
+        .arg(file)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the import");
+    let id = process.id().expect("a process");
+    let mut most = 0;
+    let mut looks = tokio::time::interval(Duration::from_millis(20));
+    loop {
+        tokio::select! {
+            status = process.wait() => {
+                assert!(status.expect("an end").success(), "the import failed");
+                return (begun.elapsed(), most);
+            }
+            _ = looks.tick() => most = most.max(memory_of(id, "VmHWM")),
+        }
+    }
+}
+
+fn per_second(rows: usize, time: Duration) -> f64 {
+    u32::try_from(rows).map(f64::from).unwrap_or_default() / time.as_secs_f64()
+}
+
+/// How many rows a second go in by HTTP, in batches of 1,000 with three under way.
+async fn http_rate(served: &Served, round: usize) -> f64 {
+    let rows = 40_000;
+    let bodies: Vec<Value> = (0..rows / 1_000)
+        .map(|batch| {
+            let records: Vec<Value> = (0..1_000)
+                .map(|row| {
+                    json!({
+                        "usage_id": format!("{round:04}-{:08}", batch * 1_000 + row),
+                        "occurred_at": "2026-11-20T18:00:00Z",
+                        "model": "gpt-4o",
+                        "quantities": { "llm_tokens_input": row + 1, "llm_tokens_output": 44 },
+                    })
+                })
+                .collect();
+            json!({ "organization": "acme", "source": "bench", "records": records })
+        })
+        .collect();
+    let begun = Instant::now();
+    futures_util::stream::iter(&bodies)
+        .map(|body| served.post("/api/v1/usage/batch", body))
+        .buffer_unordered(3)
+        .for_each(|_| async {})
+        .await;
+    per_second(rows, begun.elapsed())
+}
+
+/// Latencies of a query at so many clients, for five seconds.
+async fn latencies(served: &Served, query: &str, clients: usize) -> Vec<Duration> {
+    let body = json!({ "query": query });
+    let begun = Instant::now();
+    let clients = (0..clients).map(|_| async {
+        let mut times = Vec::new();
+        while begun.elapsed() < Duration::from_secs(5) {
+            let asked = Instant::now();
+            served.post("/graphql", &body).await;
+            times.push(asked.elapsed());
+        }
+        times
+    });
+    let mut all: Vec<Duration> =
+        futures_util::future::join_all(clients).await.into_iter().flatten().collect();
+    all.sort();
+    all
+}
+
+pub(crate) async fn all(report: &mut Report) {
+    let served = Served::begin().await;
+    report.figure("memory, server idle", &format!("{} MiB", served.memory("VmRSS")));
+    let cluster = Cluster::start("doors-reference").await;
+    let mut connection = prepare_copy(&cluster).await;
+    let (mut http, mut whole) = (Vec::new(), Vec::new());
+    for round in 0..3 {
+        let copy = copy_rate(&mut connection, round).await;
+        http.push((copy, http_rate(&served, round).await));
+    }
+    report.ratio("bulk usage through HTTP", "rows/s", &http, Target::AtLeast(0.2));
+    let file = folder().join("calls.csv");
+    write_calls(&file, ROWS, 0);
+    let copy = copy_rate(&mut connection, 3).await;
+    let (time, memory) = import(&served.data, &file, &["--no-charge"]).await;
+    whole.push((copy, per_second(ROWS, time)));
+    report.ratio("bulk usage through the whole import", "rows/s", &whole, Target::AtLeast(0.25));
+    report.figure("memory, import of a million rows, peak", &format!("{memory} MiB"));
+    cluster.stop();
+    // Charging and read models catch up before anything is asked.
+    import(&served.data, &file, &[]).await;
+    let organization = organization(&served).await;
+    let dashboard = format!(
+        "{{ creditBalance(organizationId: \"{organization}\") {{ available owed }} \
+           bill(organizationId: \"{organization}\", period: \"2026-11\") \
+             {{ totalUsd lines {{ item records chargeUsd }} }} \
+           purchases(first: 10) {{ nodes {{ state }} }} \
+           services(first: 10) {{ nodes {{ name }} }} }}"
+    );
+    for (name, query) in [("50 audit entries", AUDIT), ("dashboard", &dashboard)] {
+        for clients in [1, 32] {
+            let times = latencies(&served, query, clients).await;
+            let micros = |share| percentile(&times, share).as_micros();
+            report.figure(
+                &format!("GraphQL, {name}, {clients} clients, p50 and p99"),
+                &format!("{} µs and {} µs", micros(50), micros(99)),
+            );
+        }
+    }
+    report.figure("memory, server under load, peak", &format!("{} MiB", served.memory("VmHWM")));
+    write_calls(&file, 0, 1 << 30);
+    let (time, memory) = import(&served.data, &file, &["--dry-run"]).await;
+    report.figure(
+        "a file of 1 GiB read by the import (dry run): time, peak memory",
+        &format!("{} s, {memory} MiB", time.as_secs()),
+    );
+    let _ = std::fs::remove_file(file);
+    end(served).await;
+}
+
+async fn organization(served: &Served) -> String {
+    let body = json!({ "query": "{ organization(slug: \"acme\") { id } }" });
+    let answer = served.post("/graphql", &body).await;
+    answer.pointer("/data/organization/id").and_then(Value::as_str).expect("an id").to_owned()
+}
+
+async fn end(mut served: Served) {
+    let id = served.process.id().expect("a process").to_string();
+    let _ = Command::new("kill").args(["-TERM", &id]).status().await;
+    let _ = served.process.wait().await;
+    let _ = std::fs::remove_dir_all(&served.data);
+}
