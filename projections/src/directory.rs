@@ -18,10 +18,7 @@ use std::collections::BTreeSet;
 mod read;
 mod rows;
 
-pub use read::{
-    api_key_by_public_part, api_keys_of_user, members, memberships, organization,
-    organization_by_slug, organizations, roles, tier_versions, user, users,
-};
+pub use read::{api_key_by_public_part, api_keys_of_user, members, memberships, organization, organization_by_slug, organizations, organizations_by_id, roles, tier_versions, user, users, users_by_id};
 pub use rows::{ApiKey, Member, Organization, Role, Rows, TierVersion, User};
 
 /// Who and what there is: for administration and for looking things up by name.

@@ -119,6 +119,20 @@ pub async fn rebuild(
     promote: Promote,
     watch: &mut (dyn FnMut(Position, Position) + Send),
 ) -> Result<Rebuilt, RebuildError> {
+    rebuild_within(log, definition, promote, ROWS_IN_MEMORY_MAX, watch).await
+}
+
+/// The same with as many rows in memory, about, before it goes on page by page.
+///
+/// # Errors
+/// As [`rebuild`].
+pub async fn rebuild_within(
+    log: &EventLog,
+    definition: &Definition,
+    promote: Promote,
+    rows_in_memory: usize,
+    watch: &mut (dyn FnMut(Position, Position) + Send),
+) -> Result<Rebuilt, RebuildError> {
     let mut transaction = log.pool().begin_with(BEGIN).await?;
     control::lock_rebuild(&mut transaction, definition.name).await?;
     let live = shown(&mut transaction, definition, false).await?;
@@ -127,7 +141,7 @@ pub async fn rebuild(
         Some(_) => log.head().await?,
     };
     let mut build = Build::begin(log, &mut transaction, definition, &live).await?;
-    build.whole(target, watch).await?;
+    build.whole(target, rows_in_memory, watch).await?;
     // From here on the live generation stands still.
     let live = shown(build.connection, definition, true).await?;
     let obstacle = compare::obstacle(definition, &live);
@@ -213,6 +227,7 @@ impl<'a> Build<'a> {
     async fn whole(
         &mut self,
         target: Position,
+        rows_in_memory: usize,
         watch: &mut (dyn FnMut(Position, Position) + Send),
     ) -> Result<(), RebuildError> {
         let (begun, mut parked) = (Instant::now(), Vec::new());
@@ -222,7 +237,7 @@ impl<'a> Build<'a> {
             check(&applied)?;
             parked.extend(applied.parked);
             watch(applied.to, target);
-            if self.reader.rows_in_memory() > ROWS_IN_MEMORY_MAX {
+            if self.reader.rows_in_memory() > rows_in_memory {
                 break;
             }
         }

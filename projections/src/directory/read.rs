@@ -14,6 +14,22 @@ pub async fn user(pool: &PgPool, user_id: UserId) -> Result<Option<User>, ReadEr
     Select::from::<User>().and("user_id = ", user_id).one(pool).await
 }
 
+/// Users with these ids, in any order.
+pub async fn users_by_id(pool: &PgPool, ids: &[UserId]) -> Result<Vec<User>, ReadError> {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    Select::from::<User>().and("user_id = any(", ids).text(")").all(pool, "user_id").await
+}
+
+/// Organizations with these ids, in any order.
+pub async fn organizations_by_id(
+    pool: &PgPool,
+    ids: &[OrganizationId],
+) -> Result<Vec<Organization>, ReadError> {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let select = Select::from::<Organization>().and("organization_id = any(", ids).text(")");
+    select.all(pool, "organization_id").await
+}
+
 /// Users in the order of their ids, which is the order they were invited in.
 pub async fn users(
     pool: &PgPool,

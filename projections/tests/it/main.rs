@@ -10,7 +10,6 @@ mod process;
 mod promotion;
 mod rebuilt;
 mod recording;
-mod server;
 mod simulation;
 mod sweep;
 mod tally;

@@ -1,12 +1,12 @@
 //! Each read model says what the domain says, and what an independent sum over the history says.
 
 use crate::recording::{append_usage, record, usage_record};
-use crate::server::Server;
 use crate::town::Town;
 use chrono::{DateTime, TimeDelta};
 use domain::Instant;
 use domain::access::security;
 use domain::values::{Code, Credits, MicroDollars, OrganizationId};
+use event_log::CommitMode;
 use event_log::Position;
 use projections::usage::Filter;
 use projections::{
@@ -15,6 +15,7 @@ use projections::{
 };
 use sqlx::PgPool;
 use std::collections::BTreeMap;
+use test_postgres::Server;
 use uuid::Uuid;
 
 /// Compares every read model with the town it was made from.
@@ -135,14 +136,14 @@ fn expected_usage<'a>(
     figures
 }
 
-fn at(seconds: i64) -> Instant {
+pub(crate) fn at(seconds: i64) -> Instant {
     DateTime::from_timestamp(1_780_000_000 + seconds, 0).unwrap()
 }
 
 #[tokio::test]
 async fn usage_belongs_to_the_hour_in_which_it_occurred_whatever_the_order_of_arrival() {
     let server = Server::start().await;
-    let log = server.open().await;
+    let log = server.open(CommitMode::default()).await;
     Town::found(&log).await;
     let organizations = [1, 2].map(|id| OrganizationId::new(Uuid::from_u128(id)));
     let mut records: Vec<_> = (0..40_u16)
@@ -182,7 +183,7 @@ async fn usage_belongs_to_the_hour_in_which_it_occurred_whatever_the_order_of_ar
 #[tokio::test]
 async fn the_audit_trail_has_one_entry_for_a_batch_and_says_what_was_denied() {
     let server = Server::start().await;
-    let log = server.open().await;
+    let log = server.open(CommitMode::default()).await;
     let organization = OrganizationId::new(Uuid::from_u128(1));
     let records: Vec<_> =
         (0..7_u16).map(|it| (at(0), usage_record(Uuid::from_u128(it.into()), it))).collect();
@@ -220,7 +221,7 @@ async fn the_audit_trail_has_one_entry_for_a_batch_and_says_what_was_denied() {
 #[tokio::test]
 async fn the_directory_has_no_secret_and_no_personal_data_in_the_clear() {
     let server = Server::start().await;
-    let log = server.open().await;
+    let log = server.open(CommitMode::default()).await;
     let mut town = Town::found(&log).await;
     for step in [(0, 0, 0), (2, 0, 0), (13, 0, 1)] {
         town.step(&log, step).await;
@@ -243,7 +244,7 @@ async fn the_directory_has_no_secret_and_no_personal_data_in_the_clear() {
 #[tokio::test]
 async fn the_catalogue_keeps_every_price_exactly() {
     let server = Server::start().await;
-    let log = server.open().await;
+    let log = server.open(CommitMode::default()).await;
     let town = Town::found(&log).await;
     let runtime = Runtime::start(&log).await.unwrap();
     let names = ["catalogue", "directory"];
@@ -268,7 +269,7 @@ async fn the_catalogue_keeps_every_price_exactly() {
 #[tokio::test]
 async fn pages_follow_each_other_without_a_gap_or_a_repeat() {
     let server = Server::start().await;
-    let log = server.open().await;
+    let log = server.open(CommitMode::default()).await;
     let mut town = Town::found(&log).await;
     for number in 0..120_u8 {
         town.step(&log, (number, number, u16::from(number) * 499)).await;

@@ -3,20 +3,22 @@
 use crate::dump;
 use crate::process::Process;
 use crate::rebuilt::{PATIENCE, all_equal};
-use crate::server::Server;
 use crate::town::Town;
+use event_log::CommitMode;
 use event_log::Position;
 use projections::{Options, Runtime, definitions, standings};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use test_postgres::Server;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_owners_never_apply_an_event_twice_and_neither_gets_stuck() {
     let server = Server::start().await;
-    let (log, other) = (server.open().await, server.open().await);
+    let (log, other) =
+        (server.open(CommitMode::default()).await, server.open(CommitMode::default()).await);
     let mut town = Town::found(&log).await;
     let options = |page_events| Options { page_events, ..Options::default() };
-    let first = Process::start(server.settings(), options(3)).await;
+    let first = Process::start(server.settings(CommitMode::default()), options(3)).await;
     let second = Runtime::start_with(&other, definitions(), options(5)).await.unwrap();
     let over = Arc::new(AtomicBool::new(false));
     let watch = tokio::spawn(never_backwards(log.clone(), Arc::clone(&over)));
@@ -55,7 +57,7 @@ async fn never_backwards(log: event_log::EventLog, over: Arc<AtomicBool>) -> usi
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_owner_that_hangs_in_its_transaction_does_not_hold_the_others_up_for_ever() {
     let server = Server::start().await;
-    let log = server.open().await;
+    let log = server.open(CommitMode::default()).await;
     let town = Town::found(&log).await;
     projections::install(log.pool(), &definitions()).await.unwrap();
     // As an owner does, and then is stopped in its tracks.

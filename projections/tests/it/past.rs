@@ -2,8 +2,8 @@
 
 use crate::dump;
 use crate::rebuilt::PATIENCE;
-use crate::server::Server;
 use crate::town::Town;
+use event_log::CommitMode;
 use event_log::{EventLog, Position};
 use projections::rebuild::{RebuildError, build_to};
 use projections::table::{Row, Table};
@@ -11,6 +11,7 @@ use projections::{
     Runtime, audit_trail, bill, catalogue, credit_statement, directory, purchases, services, usage,
 };
 use sqlx::{AssertSqlSafe, PgPool};
+use test_postgres::Server;
 
 const ROWS_MAX: usize = 100_000;
 
@@ -55,7 +56,7 @@ async fn same_at(log: &EventLog, now: &EventLog, position: Position) {
 #[tokio::test]
 async fn as_of_a_position_is_what_a_rebuild_to_it_gives() {
     let server = Server::start().await;
-    let log = server.open().await;
+    let log = server.open(CommitMode::default()).await;
     let mut town = Town::found(&log).await;
     let runtime = Runtime::start(&log).await.unwrap();
     for number in 0..120_u8 {
@@ -86,7 +87,7 @@ async fn as_of_a_position_is_what_a_rebuild_to_it_gives() {
 #[tokio::test]
 async fn a_copy_that_would_be_too_large_is_refused_with_its_size() {
     let server = Server::start().await;
-    let log = server.open().await;
+    let log = server.open(CommitMode::default()).await;
     let town = Town::found(&log).await;
     let error = build_to::<catalogue::Catalogue>(&log, town.last, 10).await.unwrap_err();
     assert!(matches!(error, RebuildError::TooLarge { limit: 10, .. }), "{error}");

@@ -2,14 +2,15 @@
 
 use crate::rebuilt::PATIENCE;
 use crate::recording::{record, record_newer};
-use crate::server::Server;
 use crate::tally::{ONE_AT_A_TIME, POISON, keyed, strict};
 use domain::credits::{CreditsGranted, Event, GrantKind, GrantSource};
 use domain::values::{Credits, GrantId, OrganizationId};
+use event_log::CommitMode;
 use event_log::{EventLog, Position};
 use projections::rebuild::{Comparison, Promote, RebuildError, rebuild};
 use projections::{Definition, Options, Runtime, Stale, State, parked, resume, retry, standings};
 use std::time::Duration;
+use test_postgres::Server;
 use uuid::Uuid;
 
 fn organization(number: u8) -> OrganizationId {
@@ -61,7 +62,7 @@ fn expected(rows: &[(u8, i64, i64)]) -> Vec<(String, i64, i64)> {
 async fn a_strict_read_model_stops_before_the_event_it_cannot_take_in_and_says_so() {
     let _one = ONE_AT_A_TIME.lock().await;
     let server = Server::start().await;
-    let log = server.open().await;
+    let log = server.open(CommitMode::default()).await;
     poison(Some(4));
     let last = grant(&log, &[1, 2, 1, 1, 2]).await;
     let runtime = run(&log, strict(), 100).await;
@@ -87,7 +88,7 @@ async fn a_keyed_read_model_sets_one_thing_aside_and_takes_it_in_again_once_and_
     let _one = ONE_AT_A_TIME.lock().await;
     for page_events in [1, 2, 100] {
         let server = Server::start().await;
-        let log = server.open().await;
+        let log = server.open(CommitMode::default()).await;
         poison(Some(3));
         grant(&log, &[1, 2, 1, 2, 1]).await;
         let runtime = run(&log, keyed(), page_events).await;
@@ -124,7 +125,7 @@ async fn a_keyed_read_model_sets_one_thing_aside_and_takes_it_in_again_once_and_
 #[tokio::test]
 async fn an_event_of_an_unknown_version_stops_what_takes_it_and_names_the_version() {
     let server = Server::start().await;
-    let log = server.open().await;
+    let log = server.open(CommitMode::default()).await;
     grant(&log, &[1]).await;
     let id = organization(1);
     record_newer(&log, id.uuid(), &format!("credit_account/{id}")).await;

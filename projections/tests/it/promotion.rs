@@ -2,8 +2,8 @@
 
 use crate::dump;
 use crate::rebuilt::{PATIENCE, all_equal};
-use crate::server::Server;
 use crate::town::Town;
+use event_log::CommitMode;
 use event_log::{EventLog, Position};
 use projections::rebuild::{Comparison, Promote, RebuildError, rebuild, roll_back};
 use projections::{
@@ -11,6 +11,7 @@ use projections::{
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use test_postgres::Server;
 
 fn newer() -> Vec<Definition> {
     let newer = |mut it: Definition| {
@@ -48,7 +49,7 @@ async fn all_of_generation(log: &EventLog, generation: i32) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn changed_handlers_make_a_new_generation_and_readers_never_go_back() {
     let server = Server::start().await;
-    let log = server.open().await;
+    let log = server.open(CommitMode::default()).await;
     let mut town = Town::found(&log).await;
     let older = Runtime::start(&log).await.unwrap();
     for number in 0..60_u8 {
@@ -56,7 +57,7 @@ async fn changed_handlers_make_a_new_generation_and_readers_never_go_back() {
     }
     older.progress().wait(&dump::names(), town.last, PATIENCE).await.unwrap();
     let over = Arc::new(AtomicBool::new(false));
-    let reader = tokio::spawn(read_on(server.open().await, Arc::clone(&over)));
+    let reader = tokio::spawn(read_on(server.open(CommitMode::default()).await, Arc::clone(&over)));
     let before = dump::everything(log.pool()).await;
     // Both programs run while the new one takes over, and events keep coming.
     let newer = Runtime::start_with(&log, newer(), Options::default()).await.unwrap();
@@ -85,11 +86,12 @@ async fn changed_handlers_make_a_new_generation_and_readers_never_go_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_rebuild_beside_a_running_server_is_compared_and_promoted_under_load() {
     let server = Server::start().await;
-    let (log, other) = (server.open().await, server.open().await);
+    let (log, other) =
+        (server.open(CommitMode::default()).await, server.open(CommitMode::default()).await);
     let mut town = Town::found(&log).await;
     let runtime = Runtime::start(&log).await.unwrap();
     let over = Arc::new(AtomicBool::new(false));
-    let reader = tokio::spawn(read_on(server.open().await, Arc::clone(&over)));
+    let reader = tokio::spawn(read_on(server.open(CommitMode::default()).await, Arc::clone(&over)));
     for number in 0..40_u8 {
         town.step(&log, (number, number, u16::from(number).wrapping_mul(977))).await;
     }
@@ -119,7 +121,7 @@ async fn a_rebuild_beside_a_running_server_is_compared_and_promoted_under_load()
 #[tokio::test]
 async fn a_difference_is_found_named_and_not_promoted_unless_asked_for() {
     let server = Server::start().await;
-    let log = server.open().await;
+    let log = server.open(CommitMode::default()).await;
     let mut town = Town::found(&log).await;
     town.step(&log, (0, 0, 0)).await;
     let runtime = Runtime::start(&log).await.unwrap();
@@ -142,7 +144,7 @@ async fn a_difference_is_found_named_and_not_promoted_unless_asked_for() {
 #[tokio::test]
 async fn going_back_shows_the_generation_before_at_the_position_of_the_live_one() {
     let server = Server::start().await;
-    let log = server.open().await;
+    let log = server.open(CommitMode::default()).await;
     let mut town = Town::found(&log).await;
     let runtime = Runtime::start(&log).await.unwrap();
     runtime.progress().wait(&dump::names(), town.last, PATIENCE).await.unwrap();

@@ -2,15 +2,17 @@
 
 use crate::dump;
 use crate::process::Process;
-use crate::server::Server;
+use crate::recording::{append_usage, usage_record};
 use crate::town::{Step, Town};
+use event_log::CommitMode;
 use event_log::{EventLog, Settings};
-use projections::rebuild::{Comparison, Promote, rebuild};
+use projections::rebuild::{Comparison, Promote, rebuild, rebuild_within};
 use projections::{Options, Runtime};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::time::Duration;
+use test_postgres::Server;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -58,15 +60,15 @@ fn rebuilt_rows_equal_live_ones_byte_for_byte_for_any_history_batches_and_interr
     let tokio = tokio::runtime::Runtime::new().unwrap();
     let (server, log, town) = tokio.block_on(async {
         let server = Server::start().await;
-        let log = server.open().await;
+        let log = server.open(CommitMode::default()).await;
         let town = Town::found(&log).await;
         (server, log, town)
     });
-    let settings = server.settings();
+    let settings = server.settings(CommitMode::default());
     // One town lives through all cases: what came before is part of every history.
     let town = std::cell::RefCell::new(town);
     let config =
-        Config { cases: 16, max_shrink_iters: 0, failure_persistence: None, ..Config::default() };
+        Config { cases: 10, max_shrink_iters: 0, failure_persistence: None, ..Config::default() };
     TestRunner::new(config)
         .run(&stretch(), |stretch| {
             tokio.block_on(live_through(&settings, &log, &mut town.borrow_mut(), &stretch));
@@ -86,7 +88,7 @@ async fn has_variety(log: &EventLog) {
 #[tokio::test]
 async fn a_crash_of_the_database_costs_neither_rows_nor_order() {
     let mut server = Server::start().await;
-    let mut log = server.open().await;
+    let mut log = server.open(CommitMode::default()).await;
     let mut town = Town::found(&log).await;
     let mut runtime = Runtime::start(&log).await.unwrap();
     for round in 0_u16..3 {
@@ -97,7 +99,7 @@ async fn a_crash_of_the_database_costs_neither_rows_nor_order() {
         server.crash_and_restart();
         if round == 1 {
             drop(runtime);
-            log = server.open().await;
+            log = server.open(CommitMode::default()).await;
             runtime = Runtime::start(&log).await.unwrap();
         }
         runtime.progress().wait(&dump::names(), town.last, PATIENCE).await.unwrap();
@@ -105,4 +107,31 @@ async fn a_crash_of_the_database_costs_neither_rows_nor_order() {
     runtime.stop().await;
     crate::models::agree(log.pool(), &town).await;
     all_equal(&log).await;
+}
+
+#[tokio::test]
+async fn a_read_model_that_does_not_fit_into_memory_is_rebuilt_page_by_page_to_the_same_rows() {
+    let server = Server::start().await;
+    let log = server.open(CommitMode::default()).await;
+    let mut town = Town::found(&log).await;
+    for number in 0..40_u8 {
+        town.step(&log, (number, number, u16::from(number) * 331)).await;
+    }
+    let house = *town.houses.keys().next().unwrap();
+    for batch in 0..5_u128 {
+        let id = |it: u128| uuid::Uuid::from_u128((1 << 100) | (batch * 1_000 + it));
+        let records: Vec<_> = (0..900_u16)
+            .map(|it| (crate::models::at(i64::from(it)), usage_record(id(it.into()), it)))
+            .collect();
+        town.last = *append_usage(&log, house, &records).await.last().unwrap();
+    }
+    let runtime = Runtime::start(&log).await.unwrap();
+    runtime.progress().wait(&dump::names(), town.last, PATIENCE).await.unwrap();
+    runtime.stop().await;
+    for definition in projections::definitions() {
+        let promote = Promote::Never;
+        let rebuilt = rebuild_within(&log, &definition, promote, 0, &mut |_, _| ()).await.unwrap();
+        assert_eq!(rebuilt.comparison, Comparison::Equal, "{}", definition.name);
+        assert_eq!(rebuilt.position, town.last);
+    }
 }

@@ -2,16 +2,18 @@
 
 use crate::dump;
 use crate::rebuilt::{PATIENCE, all_equal};
-use crate::server::Server;
 use crate::town::Town;
+use event_log::CommitMode;
 use event_log::Position;
 use projections::{Progress, Runtime, Stale, directory, install};
 use std::time::Duration;
+use test_postgres::Server;
 
 #[tokio::test]
 async fn a_caller_sees_its_own_write_after_waiting_for_it_also_from_another_process() {
     let server = Server::start().await;
-    let (log, other) = (server.open().await, server.open().await);
+    let (log, other) =
+        (server.open(CommitMode::default()).await, server.open(CommitMode::default()).await);
     let mut town = Town::found(&log).await;
     let runtime = Runtime::start(&log).await.unwrap();
     let elsewhere = Progress::of(other.pool().clone());
@@ -29,7 +31,7 @@ async fn a_caller_sees_its_own_write_after_waiting_for_it_also_from_another_proc
 #[tokio::test]
 async fn a_caller_that_cannot_see_its_write_in_time_is_told_so_and_never_shown_less() {
     let server = Server::start().await;
-    let log = server.open().await;
+    let log = server.open(CommitMode::default()).await;
     // Nobody keeps them up to date.
     install(log.pool(), &projections::definitions()).await.unwrap();
     let town = Town::found(&log).await;
@@ -46,7 +48,7 @@ async fn a_caller_that_cannot_see_its_write_in_time_is_told_so_and_never_shown_l
 #[tokio::test]
 async fn without_any_notification_everything_still_converges() {
     let server = Server::start().await;
-    let log = server.open().await;
+    let log = server.open(CommitMode::default()).await;
     let mut town = Town::found(&log).await;
     let runtime = Runtime::start(&log).await.unwrap();
     // Every listener is cut off, again and again, before it can hear anything.
