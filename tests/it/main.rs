@@ -12,5 +12,6 @@ mod programs;
 mod receipts;
 mod refusals;
 mod schema;
+mod service_actions;
 mod tidy;
 mod usage;
