@@ -1,8 +1,8 @@
 //! The audit trail: who did what to which thing, with which result, when, why, by which command.
 //!
-//! One entry for every event, except that the usage records of one batch are one entry with a count.
-//! What changed is not copied: an entry says at which positions of the log it stands, and who wants
-//! the details reads them there, where nobody can have changed them.
+//! One entry for every event, except that the usage records of one batch are one entry with a
+//! count. What changed is not copied: an entry says at which positions of the log it stands, and
+//! who wants the details reads them there, where nobody can have changed them.
 
 use crate::occurrence::Occurrence;
 use crate::projection::{ApplyError, Projection, Takes};
@@ -94,10 +94,7 @@ impl Projection for AuditTrail {
             |causation| causation.to_string(),
         );
         let key = (format!("usage/{}/{shared}", occurrence.tenant.simple()),);
-        let first = || AuditEntry {
-            events: 0,
-            ..entry(occurrence, key.0.clone())
-        };
+        let first = || AuditEntry { events: 0, ..entry(occurrence, key.0.clone()) };
         rows.entries.merge(&key, first, |row| {
             row.events += 1;
             row.last_position = occurrence.position;
@@ -117,12 +114,7 @@ struct Meta {
 fn entry(occurrence: &Occurrence, entry: String) -> AuditEntry {
     // Meta is bytes to the log; what is no note of ours says nothing here.
     let meta: Meta = serde_json::from_slice(&occurrence.meta).unwrap_or_default();
-    let Words {
-        target,
-        result,
-        reason,
-        command,
-    } = words(&occurrence.event);
+    let Words { target, result, reason, command } = words(&occurrence.event);
     let stream = || occurrence.stream.as_ref().map(ToString::to_string);
     AuditEntry {
         entry,

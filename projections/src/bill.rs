@@ -1,4 +1,5 @@
-//! The bill of a period: what usage of a month was charged, by model and by meter, and every charge.
+//! The bill of a period: what usage of a month was charged, by model and by meter, and every
+//! charge.
 //!
 //! A period is the month in which usage occurred, as the charge says. What has no price is counted
 //! apart, so that it is seen and never taken for free.
@@ -147,7 +148,10 @@ fn take_line(
 const TOO_MUCH: ApplyError = ApplyError::Overflow { what: "a charge" };
 
 /// What a line is about.
-fn item_of(charged: &UsageCharged, line: &ChargeLine) -> Result<(&'static str, String), ApplyError> {
+fn item_of(
+    charged: &UsageCharged,
+    line: &ChargeLine,
+) -> Result<(&'static str, String), ApplyError> {
     match &line.verdict {
         Verdict::Rated { price, .. } => {
             let used = usize::try_from(*price).ok().and_then(|at| charged.prices.get(at));
@@ -180,10 +184,7 @@ fn item_of(charged: &UsageCharged, line: &ChargeLine) -> Result<(&'static str, S
 fn charge(occurrence: &Occurrence, charged: &UsageCharged) -> Result<Charge, ApplyError> {
     let positions = charged.lines.iter().map(|line| line.usage_position);
     let (Some(first), Some(last)) = (positions.clone().min(), positions.max()) else {
-        return Err(ApplyError::Senseless(format!(
-            "charge {} has no lines",
-            charged.charge_id
-        )));
+        return Err(ApplyError::Senseless(format!("charge {} has no lines", charged.charge_id)));
     };
     let is_quarantined = |line: &&ChargeLine| matches!(line.verdict, Verdict::Quarantined { .. });
     let quarantined = charged.lines.iter().filter(is_quarantined).count();

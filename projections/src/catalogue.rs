@@ -1,7 +1,8 @@
 //! The catalogue: meters, models and their prices, add-ons, credit packs, the rate card.
 //!
-//! Prices are exact decimals, kept as text inside the entry. Of a model, an add-on and a credit pack
-//! the newest entry is here, with its version; older ones are in the log and are read as of a moment.
+//! Prices are exact decimals, kept as text inside the entry. Of a model, an add-on and a credit
+//! pack the newest entry is here, with its version; older ones are in the log and are read as of a
+//! moment.
 
 use crate::occurrence::Occurrence;
 use crate::projection::{ApplyError, Projection, Takes};
@@ -140,11 +141,9 @@ impl Projection for Catalogue {
                 priced_at: occurrence.recorded_at,
                 position,
             }),
-            Event::AddOn(add_on::Event::AddOnPublished(it)) => rows.add_ons.put(AddOn {
-                add_on: it.add_on.clone(),
-                offer: it.clone(),
-                position,
-            }),
+            Event::AddOn(add_on::Event::AddOnPublished(it)) => {
+                rows.add_ons.put(AddOn { add_on: it.add_on.clone(), offer: it.clone(), position })
+            }
             Event::CreditPack(credit_pack::Event::CreditPackPublished(it)) => {
                 rows.credit_packs.put(CreditPack {
                     credit_pack: it.credit_pack.clone(),

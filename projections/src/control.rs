@@ -1,7 +1,7 @@
 //! Generations, their states and their checkpoints: what is written down about read models.
 //!
-//! `read_model.projection` has a row for each generation. The checkpoint moves by compare-and-set in
-//! the transaction that writes the rows, so that of two owners one does the work and the other
+//! `read_model.projection` has a row for each generation. The checkpoint moves by compare-and-set
+//! in the transaction that writes the rows, so that of two owners one does the work and the other
 //! finds out. A generation is `live`, `stopped` before an event that it could not take in, or
 //! `retired`: kept for going back. Exactly one of a name is live or stopped, and readers see it.
 
@@ -245,8 +245,8 @@ pub(crate) async fn advance(
     Ok(moved.rows_affected() == 1)
 }
 
-/// Moves the checkpoints of several generations at once, each as [`advance`] does; answers the names
-/// of those that were moved.
+/// Moves the checkpoints of several generations at once, each as [`advance`] does; answers the
+/// names of those that were moved.
 pub(crate) async fn advance_all(
     connection: &mut PgConnection,
     from: &[&Standing],

@@ -6,10 +6,10 @@
 
 use crate::occurrence::Occurrence;
 use crate::projection::{ApplyError, Projection, Takes};
+use domain::Event;
 use domain::credits::ledger::{Ledger, SubAccount};
 use domain::credits::{self, Consumed, GrantSource, HoldCaptured};
 use domain::values::{Credits, HoldId, MicroDollars, OrganizationId};
-use domain::Event;
 use event_log::Position;
 
 mod read;
@@ -71,9 +71,7 @@ impl Projection for CreditStatement {
     }
 }
 
-const TOO_MUCH: ApplyError = ApplyError::Overflow {
-    what: "a number of credits",
-};
+const TOO_MUCH: ApplyError = ApplyError::Overflow { what: "a number of credits" };
 
 fn sum(one: Credits, other: Credits) -> Result<Credits, ApplyError> {
     one.plus(other).ok_or(TOO_MUCH)
@@ -124,14 +122,10 @@ fn parts_of(event: &credits::Event) -> Vec<Consumed> {
     use credits::Event as It;
     match event {
         It::CreditsGranted(_) => Vec::new(),
-        It::GrantExpired(over) => vec![Consumed {
-            grant_id: over.grant_id,
-            credits: over.credits,
-        }],
-        It::GrantVoided(voided) => vec![Consumed {
-            grant_id: voided.grant_id,
-            credits: voided.credits,
-        }],
+        It::GrantExpired(over) => vec![Consumed { grant_id: over.grant_id, credits: over.credits }],
+        It::GrantVoided(voided) => {
+            vec![Consumed { grant_id: voided.grant_id, credits: voided.credits }]
+        }
         It::CreditsSpent(spent) => spent.consumed.clone(),
         It::UsageCharged(charged) => charged.consumed.clone(),
         It::OwedSettled(settled) => settled.consumed.clone(),
@@ -225,9 +219,9 @@ fn take_holds(
             });
             Ok(())
         }
-        It::HoldCaptured(HoldCaptured {
-            hold_id, consumed, ..
-        }) => end(*hold_id, "captured", total(consumed)?),
+        It::HoldCaptured(HoldCaptured { hold_id, consumed, .. }) => {
+            end(*hold_id, "captured", total(consumed)?)
+        }
         It::HoldReleased(released) => end(released.hold_id, "released", Credits::ZERO),
         It::HoldExpired(expired) => end(expired.hold_id, "expired", Credits::ZERO),
         It::CreditsGranted(_)
@@ -249,10 +243,7 @@ struct Words {
 
 fn words(event: &credits::Event) -> Words {
     use credits::Event as It;
-    let about = |id: String| Words {
-        reference: Some(id),
-        ..Words::default()
-    };
+    let about = |id: String| Words { reference: Some(id), ..Words::default() };
     match event {
         It::CreditsGranted(granted) => {
             let (source, reason) = match &granted.source {
@@ -264,27 +255,20 @@ fn words(event: &credits::Event) -> Words {
                 }
                 GrantSource::Manual { reason } => (None, Some(reason.to_string())),
             };
-            Words {
-                reference: Some(granted.grant_id.to_string()),
-                source,
-                reason,
-            }
+            Words { reference: Some(granted.grant_id.to_string()), source, reason }
         }
         It::GrantExpired(over) => about(over.grant_id.to_string()),
-        It::GrantVoided(voided) => Words {
-            reason: Some(voided.reason.to_string()),
-            ..about(voided.grant_id.to_string())
-        },
-        It::CreditsSpent(spent) => Words {
-            reason: Some(spent.reason.to_string()),
-            ..about(spent.spend_id.to_string())
-        },
+        It::GrantVoided(voided) => {
+            Words { reason: Some(voided.reason.to_string()), ..about(voided.grant_id.to_string()) }
+        }
+        It::CreditsSpent(spent) => {
+            Words { reason: Some(spent.reason.to_string()), ..about(spent.spend_id.to_string()) }
+        }
         It::UsageCharged(charged) => about(charged.charge_id.to_string()),
         It::OwedSettled(_) => Words::default(),
-        It::HoldPlaced(placed) => Words {
-            reason: Some(placed.reason.to_string()),
-            ..about(placed.hold_id.to_string())
-        },
+        It::HoldPlaced(placed) => {
+            Words { reason: Some(placed.reason.to_string()), ..about(placed.hold_id.to_string()) }
+        }
         It::HoldCaptured(captured) => about(captured.hold_id.to_string()),
         It::HoldReleased(released) => about(released.hold_id.to_string()),
         It::HoldExpired(expired) => about(expired.hold_id.to_string()),
@@ -293,11 +277,7 @@ fn words(event: &credits::Event) -> Words {
 
 /// A line whose figures are filled in once the balance is known.
 fn statement_line(occurrence: &Occurrence, event: &credits::Event) -> StatementLine {
-    let Words {
-        reference,
-        source,
-        reason,
-    } = words(event);
+    let Words { reference, source, reason } = words(event);
     let (charged, lines) = if let credits::Event::UsageCharged(it) = event {
         (it.total, it.lines.len())
     } else {

@@ -6,19 +6,23 @@
 
 use crate::occurrence::Occurrence;
 use crate::projection::{ApplyError, Projection, Takes};
+use domain::Event;
 use domain::access::role::{self, RoleDefined};
 use domain::catalogue::tier::{self, TierVersionPublished};
 use domain::identity::api_key::{self, ApiKeyCreated, ApiKeyRevoked, ApiKeyRotated};
 use domain::identity::user as person;
 use domain::tenancy::{self, OrganizationRole};
 use domain::values::{OrganizationId, Text, UserId};
-use domain::Event;
 use std::collections::BTreeSet;
 
 mod read;
 mod rows;
 
-pub use read::{api_key_by_public_part, api_keys_of_user, members, memberships, organization, organization_by_slug, organizations, organizations_by_id, roles, tier_versions, user, users, users_by_id};
+pub use read::{
+    api_key_by_public_part, api_keys_of_user, members, memberships, organization,
+    organization_by_slug, organizations, organizations_by_id, roles, tier_versions, user, users,
+    users_by_id,
+};
 pub use rows::{ApiKey, Member, Organization, Role, Rows, TierVersion, User};
 
 /// Who and what there is: for administration and for looking things up by name.
@@ -131,11 +135,7 @@ fn take_organization(
     rows: &mut Rows,
 ) -> Result<(), ApplyError> {
     use tenancy::Event as It;
-    let Rows {
-        organizations,
-        members,
-        ..
-    } = rows;
+    let Rows { organizations, members, .. } = rows;
     let (position, since) = (occurrence.position, occurrence.recorded_at);
     let mut change = |id: OrganizationId, change: &dyn Fn(&mut Organization)| {
         organizations.change(&(id,), |row| {
@@ -144,12 +144,7 @@ fn take_organization(
             Ok(())
         })
     };
-    let member = |organization_id, user_id, role| Member {
-        organization_id,
-        user_id,
-        role,
-        since,
-    };
+    let member = |organization_id, user_id, role| Member { organization_id, user_id, role, since };
     match event {
         It::OrganizationCreated(made) => {
             members.put(member(made.organization_id, made.owner, OrganizationRole::Owner));
@@ -230,16 +225,14 @@ fn take_api_key(
                 Ok(())
             })
         }
-        api_key::Event::ApiKeyRotated(ApiKeyRotated {
-            api_key_id,
-            replaced_by,
-            valid_until,
-        }) => rows.api_keys.change(&(*api_key_id,), |row| {
-            row.replaced_by = Some(*replaced_by);
-            row.valid_until = Some(*valid_until);
-            row.position = position;
-            Ok(())
-        }),
+        api_key::Event::ApiKeyRotated(ApiKeyRotated { api_key_id, replaced_by, valid_until }) => {
+            rows.api_keys.change(&(*api_key_id,), |row| {
+                row.replaced_by = Some(*replaced_by);
+                row.valid_until = Some(*valid_until);
+                row.position = position;
+                Ok(())
+            })
+        }
     }
 }
 

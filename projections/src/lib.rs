@@ -1,12 +1,12 @@
 //! Read models: what the log adds up to, kept ready for readers.
 //!
 //! A read model is one file: its tables, what each event does to them, how it is read. One word in
-//! the list below registers it. Its rows are never the only place of a fact: they can be thrown away
-//! and derived again, and a rebuild from zero equals the live rows byte for byte.
+//! the list below registers it. Its rows are never the only place of a fact: they can be thrown
+//! away and derived again, and a rebuild from zero equals the live rows byte for byte.
 //!
 //! Start with [`Runtime`], which keeps them up to date; [`Progress`] tells how far they are and
-//! waits for them; [`rebuild`] makes a new generation beside the live one, compares and promotes it.
-//! How a handler sees its rows is in [`table`].
+//! waits for them; [`rebuild`] makes a new generation beside the live one, compares and promotes
+//! it. How a handler sees its rows is in [`table`].
 
 mod columns;
 mod control;

@@ -15,8 +15,8 @@ use sqlx::PgPool;
 use sqlx::postgres::PgConnection;
 use std::collections::BTreeSet;
 
-/// Begins the transaction of a page. It need not wait for the disk: after a crash rows and checkpoint
-/// are those of an earlier moment together, and the log is read again from there.
+/// Begins the transaction of a page. It need not wait for the disk: after a crash rows and
+/// checkpoint are those of an earlier moment together, and the log is read again from there.
 pub(crate) const BEGIN: &str = "begin; set local synchronous_commit = off; \
                      set local idle_in_transaction_session_timeout = '10s'";
 
@@ -139,7 +139,8 @@ impl Reader {
     }
 
     fn fold_one(&mut self, entry: &Entry) -> Result<(), String> {
-        // Undoing costs a copy of every changed row: where a failure ends the rebuild, none is made.
+        // Undoing costs a copy of every changed row: where a failure ends the rebuild, none is
+        // made.
         if !self.definition.parks {
             let applied = entry.occurrence().and_then(|it| self.store.apply(it));
             return applied.map_err(|error| chain(&error));

@@ -1,7 +1,8 @@
 //! Events that were set aside, tried again in their order.
 //!
 //! The generation stands still meanwhile. Each event that is taken in leaves the list in the same
-//! transaction, so that none is applied twice; the first that fails again stays, with all behind it.
+//! transaction, so that none is applied twice; the first that fails again stays, with all behind
+//! it.
 
 use crate::control;
 use crate::page::Decoder;

@@ -1,11 +1,11 @@
 //! The runtime: one reader of the log per process, which keeps every read model up to date.
 //!
-//! A page is read and decoded once and given to all read models; each takes it in by itself, so that
-//! one that stops does not hold up the others. Any number of processes may run this at once: the
-//! checkpoint's compare-and-set decides who did the work.
+//! A page is read and decoded once and given to all read models; each takes it in by itself, so
+//! that one that stops does not hold up the others. Any number of processes may run this at once:
+//! the checkpoint's compare-and-set decides who did the work.
 //!
-//! What has to be made anew is made at the start: a read model whose handlers have changed since its
-//! rows were written, and one that is so far behind that folding everything is faster.
+//! What has to be made anew is made at the start: a read model whose handlers have changed since
+//! its rows were written, and one that is so far behind that folding everything is faster.
 
 use crate::control::{self, Standing, State};
 use crate::page::{Decoder, Page, chain};

@@ -130,11 +130,7 @@ impl Projection for Services {
                     Ok(())
                 })
             }
-            It::ServiceActionSucceeded(ServiceActionSucceeded {
-                service_id,
-                action_id,
-                after,
-            }) => {
+            It::ServiceActionSucceeded(ServiceActionSucceeded { service_id, action_id, after }) => {
                 let end = End::new("succeeded", None, Some(after));
                 end.take(occurrence, (*service_id, *action_id), rows)
             }
@@ -147,11 +143,7 @@ impl Projection for Services {
                 let end = End::new("failed", Some(reason), after.as_ref());
                 end.take(occurrence, (*service_id, *action_id), rows)
             }
-            It::ServiceActionTimedOut(ServiceActionTimedOut {
-                service_id,
-                action_id,
-                after,
-            }) => {
+            It::ServiceActionTimedOut(ServiceActionTimedOut { service_id, action_id, after }) => {
                 let end = End::new("timed_out", None, after.as_ref());
                 end.take(occurrence, (*service_id, *action_id), rows)
             }
@@ -250,11 +242,7 @@ impl<'a> End<'a> {
         failure: Option<&'a String>,
         after: Option<&'a Observation>,
     ) -> Self {
-        Self {
-            state,
-            failure,
-            after,
-        }
+        Self { state, failure, after }
     }
 
     fn take(

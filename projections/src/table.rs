@@ -3,8 +3,8 @@
 //! A handler never talks to the database. It is given a [`Table`] for each of its tables, which
 //! holds either every row (a rebuild from zero) or just those that the events at hand touch (a page
 //! of the live log). Which those are is found by applying the events once for show: nothing is
-//! written then, and every row that is asked for is noted and loaded. A row that was not foreseen is
-//! loaded when the handler meets it, and the event is applied again from its beginning.
+//! written then, and every row that is asked for is noted and loaded. A row that was not foreseen
+//! is loaded when the handler meets it, and the event is applied again from its beginning.
 
 use crate::projection::ApplyError;
 use serde::Serialize;

@@ -163,13 +163,7 @@ impl Filter {
     /// All usage of an organization.
     #[must_use]
     pub const fn of(organization_id: OrganizationId) -> Self {
-        Self {
-            organization_id,
-            meter: None,
-            model: None,
-            from: None,
-            until: None,
-        }
+        Self { organization_id, meter: None, model: None, from: None, until: None }
     }
 
     fn narrow(&self, select: Select) -> Select {

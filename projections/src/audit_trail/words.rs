@@ -23,12 +23,7 @@ pub(super) struct Words {
 
 impl Words {
     const fn of(result: &'static str, reason: Option<String>) -> Self {
-        Self {
-            target: None,
-            result,
-            reason,
-            command: None,
-        }
+        Self { target: None, result, reason, command: None }
     }
 
     const fn success(reason: Option<String>) -> Self {
@@ -38,10 +33,9 @@ impl Words {
 
 pub(super) fn words(event: &Event) -> Words {
     match event {
-        Event::Usage(metering::Event::UsageRecorded(record)) => Words {
-            target: Some(format!("usage/{}", record.source)),
-            ..Words::success(None)
-        },
+        Event::Usage(metering::Event::UsageRecorded(record)) => {
+            Words { target: Some(format!("usage/{}", record.source)), ..Words::success(None) }
+        }
         Event::CreditAccount(event) => of_credits(event),
         Event::User(event) => of_user(event),
         Event::ApiKey(event) => of_api_key(event),
@@ -142,10 +136,7 @@ fn of_service(event: &service::Event) -> Words {
 fn of_security(event: &security::Event) -> Words {
     use security::Event as It;
     let (result, it) = match event {
-        It::CommandDenied(it) => (
-            "denied",
-            (&it.command, &it.target, &it.permission, &it.reason),
-        ),
+        It::CommandDenied(it) => ("denied", (&it.command, &it.target, &it.permission, &it.reason)),
         It::CommandRefused(it) => ("failure", (&it.command, &it.target, &it.code, &it.reason)),
     };
     let (command, target, what, reason) = it;

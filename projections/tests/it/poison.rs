@@ -1,4 +1,5 @@
-//! An event that cannot be taken in is never skipped: the read model stops, or sets the thing aside.
+//! An event that cannot be taken in is never skipped: the read model stops, or sets the thing
+//! aside.
 
 use crate::rebuilt::PATIENCE;
 use crate::recording::{record, record_newer};

@@ -2,8 +2,9 @@
 //!
 //! The database shows what is committed before it is on disk, and a crash takes back what was not.
 //! Wake-ups get lost, replies arrive in any order, an owner may sleep on its page for as long as it
-//! likes. Every run follows from its seed, which a failure prints; `SIMULATION_SEEDS` asks for more.
-//! That the checks find something is itself checked: each rule of the protocol, left out, fails.
+//! likes. Every run follows from its seed, which a failure prints; `SIMULATION_SEEDS` asks for
+//! more. That the checks find something is itself checked: each rule of the protocol, left out,
+//! fails.
 
 use std::collections::BTreeMap;
 
