@@ -3,7 +3,10 @@
 //! Each case is asked with a key that is limited to the one permission it needs, and with one that
 //! has every permission but that. A field of the schema without a case fails the sweep.
 
-use serde_json::{Value, json};
+mod cases;
+
+use cases::{mutations, queries};
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use tests::{Client, World, until};
 
@@ -59,164 +62,6 @@ async fn furnish(world: &World) -> Things {
         grant: grant.text_at("/data/creditGrant/id"),
         organization,
     }
-}
-
-/// Each query, what selects something of it, and the permission it needs.
-fn queries(things: &Things) -> Vec<(&'static str, String, &'static str)> {
-    let Things { user, organization: org, purchase, charge, service, .. } = things;
-    let of = format!("organizationId: \"{org}\"");
-    vec![
-        ("node", format!("node(id: \"{user}\") {{ id }}"), "users:r"),
-        ("user", format!("user(id: \"{user}\") {{ id }}"), "users:r"),
-        ("users", "users { nodes { id } }".into(), "users:r"),
-        ("organization", format!("organization(id: \"{org}\") {{ id }}"), "organizations:r"),
-        ("organizations", "organizations { nodes { id } }".into(), "organizations:r"),
-        ("tier", "tier(code: \"free\") { code }".into(), "billing:r"),
-        ("tiers", "tiers { code }".into(), "billing:r"),
-        ("addOns", "addOns { code }".into(), "billing:r"),
-        ("creditPacks", "creditPacks { code }".into(), "billing:r"),
-        ("rateCard", "rateCard { version }".into(), "billing:r"),
-        ("meters", "meters { code }".into(), "settings:r"),
-        ("model", "model(name: \"no-such-model\") { name }".into(), "models:r"),
-        ("models", "models { nodes { name } }".into(), "models:r"),
-        ("creditBalance", format!("creditBalance({of}) {{ available }}"), "billing:r"),
-        ("creditStatement", format!("creditStatement({of}) {{ nodes {{ change }} }}"), "billing:r"),
-        ("purchase", format!("purchase(id: \"{purchase}\") {{ id }}"), "purchases:r"),
-        ("purchases", "purchases { nodes { id } }".into(), "purchases:r"),
-        ("usage", format!("usage({of}) {{ nodes {{ quantity }} }}"), "metering:r"),
-        ("usageTotals", format!("usageTotals({of}) {{ quantity }}"), "metering:r"),
-        ("charge", format!("charge(id: \"{charge}\") {{ id }}"), "billing:r"),
-        ("charges", format!("charges({of}) {{ nodes {{ id }} }}"), "billing:r"),
-        ("bill", format!("bill({of}) {{ totalUsd }}"), "billing:r"),
-        ("service", format!("service(id: \"{service}\") {{ id }}"), "services:r"),
-        ("services", "services { id }".into(), "services:r"),
-        ("serviceActions", "serviceActions { nodes { id } }".into(), "services:r"),
-        ("roles", "roles { code }".into(), "settings:r"),
-        ("apiKeys", format!("apiKeys(userId: \"{user}\") {{ id }}"), "api_keys:r"),
-        ("auditTrail", "auditTrail { nodes { action } }".into(), "audit:r"),
-        ("installation", "installation { version }".into(), "settings:r"),
-    ]
-}
-
-/// Each mutation, an input that it understands, and the permission it needs.
-fn mutations(things: &Things) -> Vec<(&'static str, Value, &'static str)> {
-    let Things { user, key, organization: org, purchase, service, grant, .. } = things;
-    let none = "0000000000000000000000000a";
-    let text = "a test";
-    let user_of = || json!({ "userId": user });
-    let reason = || json!({ "userId": user, "reason": text });
-    let role = || json!({ "userId": user, "role": "viewer" });
-    let act = || json!({ "serviceId": service });
-    let org_of = || json!({ "organizationId": org, "reason": text });
-    let member = || json!({ "organizationId": org, "userId": user, "role": "OWNER" });
-    let hold = format!("hld_{none}");
-    let money = json!({ "amount": "1.00", "currency": "USD" });
-    let terms = json!({ "tier": "new", "name": "New", "effectiveFrom": "2026-01-01T00:00:00Z",
-        "seats": 1, "callPricing": { "markup": { "percent": 1 } } });
-    let card = json!({ "effectiveFrom": "2026-01-01T00:00:00Z", "power": [],
-        "unknownProvider": "1", "meters": [] });
-    vec![
-        ("userInvite", json!({ "email": "x@example.org", "name": "x" }), "users:w"),
-        ("userActivate", user_of(), "users:w"),
-        ("userReactivate", user_of(), "users:w"),
-        ("userSuspend", json!({ "userId": format!("usr_{none}"), "reason": text }), "users:w"),
-        ("userDeactivate", json!({ "userId": format!("usr_{none}"), "reason": text }), "users:d"),
-        ("userRoleAssign", role(), "users:x"),
-        ("userRoleRemove", role(), "users:x"),
-        ("roleDefine", json!({ "role": "clerk", "permissions": ["billing:r"] }), "settings:x"),
-        ("roleDelete", json!({ "role": "clerk" }), "settings:x"),
-        ("apiKeyCreate", json!({ "userId": user, "name": "k" }), "api_keys:x"),
-        ("apiKeyRotate", json!({ "apiKeyId": key }), "api_keys:x"),
-        ("apiKeyRevoke", json!({ "apiKeyId": key, "reason": text }), "api_keys:d"),
-        (
-            "organizationCreate",
-            json!({ "slug": "other", "name": "Other", "owner": user, "tier": "free" }),
-            "organizations:w",
-        ),
-        ("organizationRename", json!({ "organizationId": org, "name": "X" }), "organizations:w"),
-        (
-            "organizationTierChange",
-            json!({ "organizationId": org, "tier": "starter", "reason": text }),
-            "billing:w",
-        ),
-        ("memberAdd", member(), "organizations:w"),
-        ("memberRoleChange", member(), "organizations:w"),
-        ("memberRemove", json!({ "organizationId": org, "userId": user }), "organizations:w"),
-        ("organizationReactivate", json!({ "organizationId": org }), "organizations:w"),
-        ("tierPublish", terms, "billing:w"),
-        (
-            "addOnPublish",
-            json!({ "addOn": "tts", "name": "TTS", "priceMonth": money }),
-            "billing:w",
-        ),
-        (
-            "creditPackPublish",
-            json!({ "creditPack": "small", "credits": "1", "price": money }),
-            "billing:w",
-        ),
-        ("rateCardPublish", card, "billing:w"),
-        ("meterDefine", json!({ "meter": "m", "aggregation": "SUM", "unit": "u" }), "settings:w"),
-        ("modelPrice", json!({ "model": "m", "provider": "p", "prices": [] }), "models:w"),
-        (
-            "creditGrant",
-            json!({ "organizationId": org, "credits": "1", "reason": text }),
-            "billing:w",
-        ),
-        (
-            "creditVoid",
-            json!({ "organizationId": org, "grantId": grant, "credits": "1", "reason": text }),
-            "billing:w",
-        ),
-        (
-            "creditSpend",
-            json!({ "organizationId": org, "credits": "1", "reason": text }),
-            "billing:x",
-        ),
-        (
-            "creditHoldPlace",
-            json!({ "organizationId": org, "credits": "1", "seconds": 60, "reason": text }),
-            "billing:x",
-        ),
-        (
-            "creditHoldCapture",
-            json!({ "organizationId": org, "holdId": hold, "credits": "1" }),
-            "billing:x",
-        ),
-        ("creditHoldRelease", json!({ "organizationId": org, "holdId": hold }), "billing:x"),
-        (
-            "purchaseInitiate",
-            json!({ "organizationId": org, "creditPack": "credits-1000" }),
-            "purchases:w",
-        ),
-        (
-            "purchasePay",
-            json!({ "purchaseId": purchase, "amount": money, "reference": "r" }),
-            "purchases:x",
-        ),
-        ("purchaseFail", json!({ "purchaseId": purchase, "reason": text }), "purchases:x"),
-        ("purchaseRefund", json!({ "purchaseId": purchase, "reason": text }), "purchases:d"),
-        (
-            "usageRecord",
-            json!({ "organizationId": org, "source": "test", "records": [{ "usageId": "9",
-                "occurredAt": "2026-11-20T10:15:00Z", "model": "openai/m",
-                "quantities": [{ "meter": "llm_tokens_input", "quantity": 1 }] }] }),
-            "metering:w",
-        ),
-        (
-            "serviceRegister",
-            json!({ "name": "tika", "container": "tika", "verbs": [] }),
-            "services:w",
-        ),
-        ("serviceStart", act(), "services:x"),
-        ("serviceStop", act(), "services:x"),
-        ("serviceRestart", act(), "services:x"),
-        ("servicePause", act(), "services:x"),
-        ("serviceUnpause", act(), "services:x"),
-        ("serviceDeregister", json!({ "serviceId": service, "reason": text }), "services:d"),
-        ("organizationSuspend", org_of(), "organizations:w"),
-        ("organizationClose", org_of(), "organizations:d"),
-        ("userSuspend", reason(), "users:w"),
-    ]
 }
 
 /// What needs no permission, and why.

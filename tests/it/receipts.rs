@@ -132,12 +132,17 @@ async fn an_answer_that_would_be_old_is_refused_instead() {
 async fn an_expected_version_that_is_gone_is_a_conflict() {
     let world = World::start().await;
     let (id, _) = world.user("bob", &[]).await;
-    let suspend =
-        |version: i64| json!({ "userId": id, "expectedVersion": version, "reason": "a test" });
-    let old = world.admin().run("userSuspend", suspend(1), "").await;
+    let document = format!("{{ user(id: \"{id}\") {{ version }} }}");
+    world.read_models_have_caught_up().await;
+    let seen = world.admin().query(&document).await.accepted();
+    let version = seen.at("/data/user/version").as_i64().expect("a version");
+    let suspend = |version: i64| json!({ "userId": id, "expectedVersion": version, "reason": "x" });
+    let old = world.admin().run("userSuspend", suspend(version - 1), "").await;
     assert_eq!(old.user_error("userSuspend"), "VERSION_CONFLICT", "{}", old.text);
-    let now = world.admin().run("userSuspend", suspend(2), "user { status reason }").await;
-    assert_eq!(now.accepted().text_at("/data/userSuspend/user/status"), "suspended");
+    let now = world.admin().run("userSuspend", suspend(version), "user { status version }").await;
+    let now = now.accepted();
+    assert_eq!(now.text_at("/data/userSuspend/user/status"), "suspended");
+    assert_eq!(now.at("/data/userSuspend/user/version"), &json!(version + 1));
     world.end().await;
 }
 

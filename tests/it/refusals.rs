@@ -44,7 +44,10 @@ async fn bad_input_is_told_and_changes_nothing() {
     let (owner, _) = world.user("olga", &[]).await;
     let organization = world.organization("acme", "free", &owner).await;
     world.read_models_have_caught_up().await;
-    let grant = |credits: &str| json!({ "organizationId": organization, "credits": credits, "reason": "x" });
+    let grant = |credits: &str| {
+        let organization = organization.as_str();
+        json!({ "organizationId": organization, "credits": credits, "reason": "x" })
+    };
     let before = available(&world, &organization).await;
     for (credits, code) in [("-1", "CREDITS_NOT_POSITIVE"), ("0", "CREDITS_NOT_POSITIVE")] {
         let answer = world.admin().run("creditGrant", grant(credits), "").await;

@@ -5,7 +5,7 @@ use super::outcome::{Asked, carry_out, payload};
 use super::page::{Cursor, Page, connection, key_of, rows_wanted};
 use super::scalars::{DateTime, Decimal, Id, MoneyInput, MoneyObject, SafeInt, Word};
 use crate::problem::Problem;
-use crate::reading::{AsOf, Asking, at_position, fold};
+use crate::reading::{AsOf, Asking, at_position, fold, version};
 use async_graphql::{Context, ID, InputObject, Object};
 use commands::{Outcome, PurchaseCommand, Subject};
 use domain::access::Resource;
@@ -16,7 +16,14 @@ use projections::{Projection as _, Scope};
 use uuid::Uuid;
 
 /// A purchase of a credit pack.
-pub(crate) struct Purchase(purchases::Purchase);
+pub(crate) struct Purchase(purchases::Purchase, Option<Position>);
+
+impl Purchase {
+    /// As it is now.
+    const fn now(row: purchases::Purchase) -> Self {
+        Self(row, None)
+    }
+}
 
 /// A purchase of a credit pack.
 #[Object]
@@ -24,6 +31,13 @@ impl Purchase {
     /// `pur_…`
     pub(crate) async fn id(&self) -> ID {
         ID(self.0.purchase_id.to_string())
+    }
+
+    /// How many events its history has: the `expectedVersion` of a change that was decided on this.
+    async fn version(&self, ctx: &Context<'_>) -> Result<SafeInt, Problem> {
+        version(asking(ctx)?, "purchase", &self.0.purchase_id.to_string(), self.1)
+            .await
+            .map(SafeInt)
     }
 
     /// For whom.
@@ -151,7 +165,8 @@ pub(crate) async fn purchase(
     as_of: Option<AsOf>,
 ) -> Result<Purchase, Problem> {
     let none = || Problem::not_found("purchase", &id.to_string());
-    let found = match at_position(asking, as_of).await? {
+    let at = at_position(asking, as_of).await?;
+    let found = match at {
         None => purchases::purchase(asking.model(Purchases::NAME).await?, id).await?,
         at => {
             let rows = fold::<Purchases>(asking, "purchase", &id.to_string(), at).await?;
@@ -164,7 +179,7 @@ pub(crate) async fn purchase(
         return Err(none());
     };
     match asking.may_read_of(row.organization_id, Resource::Purchases).await {
-        Ok(()) => Ok(Purchase(row)),
+        Ok(()) => Ok(Purchase(row, at)),
         Err(problem) if problem.is_denial() => Err(none()),
         Err(problem) => Err(problem),
     }
@@ -182,7 +197,7 @@ async fn purchases(
     let (pool, state) = (asking.model(Purchases::NAME).await?, filter.state);
     let rows = purchases::purchases(pool, scope, state.as_deref(), before, wanted + 1).await?;
     let cursor = |row: &purchases::Purchase| Cursor::of(&row.initiated_position);
-    let page = Page::new(rows, wanted, after.is_some(), cursor, Purchase);
+    let page = Page::new(rows, wanted, after.is_some(), cursor, Purchase::now);
     Ok(PurchaseConnection::new(page, move |asking, most| {
         let state = state.clone();
         Box::pin(async move { count(asking, scope, state.as_deref(), most).await })
@@ -202,7 +217,7 @@ async fn count(
 async fn purchase_of(asking: &Asking, outcome: &Outcome) -> Result<Option<Purchase>, Problem> {
     let Subject::Purchase(id) = outcome.subject else { return Ok(None) };
     let pool = asking.model_after(Purchases::NAME, outcome.receipt.position).await?;
-    Ok(purchases::purchase(pool, id).await?.map(Purchase))
+    Ok(purchases::purchase(pool, id).await?.map(Purchase::now))
 }
 
 payload! {

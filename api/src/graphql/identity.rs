@@ -6,17 +6,25 @@ use super::page::{Cursor, Page, connection, key_of, rows_wanted};
 use super::scalars::{DateTime, Id, SafeInt, Word};
 use super::tenancy::Membership;
 use crate::problem::Problem;
-use crate::reading::{AsOf, Asking, at_position, fold};
+use crate::reading::{AsOf, Asking, at_position, fold, version};
 use async_graphql::{Context, ID, InputObject, Object};
 use commands::{AccessCommand, Outcome, Subject};
 use domain::access::Resource;
 use domain::values::{Code, Text, UserId};
+use event_log::Position;
 use projections::Projection as _;
 use projections::directory::{self, Directory};
 use uuid::Uuid;
 
 /// A person. Only made for whoever may see them.
-pub(crate) struct User(pub(crate) directory::User);
+pub(crate) struct User(directory::User, Option<Position>);
+
+impl User {
+    /// As they are now.
+    pub(crate) const fn now(row: directory::User) -> Self {
+        Self(row, None)
+    }
+}
 
 /// A person.
 #[Object]
@@ -24,6 +32,11 @@ impl User {
     /// `usr_…`
     pub(crate) async fn id(&self) -> ID {
         ID(self.0.user_id.to_string())
+    }
+
+    /// How many events its history has: the `expectedVersion` of a change that was decided on this.
+    async fn version(&self, ctx: &Context<'_>) -> Result<SafeInt, Problem> {
+        version(asking(ctx)?, "user", &self.0.user_id.to_string(), self.1).await.map(SafeInt)
     }
 
     /// `invited`, `active`, `suspended` or `deactivated`.
@@ -109,7 +122,7 @@ async fn me(asking: &Asking) -> Result<Option<User>, Problem> {
     };
     // From the log itself: who just came in should not have to wait to see themself.
     let rows = fold::<Directory>(asking, "user", &user_id.to_string(), None).await?;
-    Ok(rows.users.rows().into_iter().next().cloned().map(User))
+    Ok(rows.users.rows().into_iter().next().cloned().map(User::now))
 }
 
 pub(crate) async fn user(
@@ -120,7 +133,8 @@ pub(crate) async fn user(
     if asking.caller.user_id() != Some(user_id) {
         asking.may_read(Resource::Users).await?;
     }
-    let found = match at_position(asking, as_of).await? {
+    let at = at_position(asking, as_of).await?;
+    let found = match at {
         None => directory::user(asking.model(Directory::NAME).await?, user_id).await?,
         at => {
             let id = user_id.to_string();
@@ -128,7 +142,7 @@ pub(crate) async fn user(
             rows.users.rows().into_iter().next().cloned()
         }
     };
-    found.map(User).ok_or_else(|| Problem::not_found("user", &user_id.to_string()))
+    found.map(|row| User(row, at)).ok_or_else(|| Problem::not_found("user", &user_id.to_string()))
 }
 
 async fn users(
@@ -142,7 +156,7 @@ async fn users(
     let pool = asking.model(Directory::NAME).await?;
     let rows = directory::users(pool, filter.status.as_deref(), after_id, wanted + 1).await?;
     let cursor = |row: &directory::User| Cursor::of(&row.user_id);
-    let page = Page::new(rows, wanted, after.is_some(), cursor, User);
+    let page = Page::new(rows, wanted, after.is_some(), cursor, User::now);
     Ok(UserConnection::new(page, move |asking, most| {
         let status = filter.status.clone();
         Box::pin(async move {
@@ -156,7 +170,7 @@ async fn users(
 pub(super) async fn user_of(asking: &Asking, outcome: &Outcome) -> Result<Option<User>, Problem> {
     let Subject::User(user_id) = &outcome.subject else { return Ok(None) };
     let pool = asking.model_after(Directory::NAME, outcome.receipt.position).await?;
-    Ok(directory::user(pool, *user_id).await?.map(User))
+    Ok(directory::user(pool, *user_id).await?.map(User::now))
 }
 
 payload! {

@@ -8,7 +8,7 @@ use super::asking;
 use super::page::{Cursor, Page, connection, key_of, rows_wanted};
 use super::scalars::{DateTime, Id, SafeInt};
 use crate::problem::Problem;
-use crate::reading::{AsOf, Asking, at_position, fold};
+use crate::reading::{AsOf, Asking, at_position, fold, version};
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 use domain::access::Resource;
 use domain::operations::service::{Observation, Verb};
@@ -55,7 +55,14 @@ impl From<&Observation> for ServiceObservation {
 }
 
 /// A service.
-pub(crate) struct Service(services::Service);
+pub(crate) struct Service(services::Service, Option<Position>);
+
+impl Service {
+    /// As it is now.
+    const fn now(row: services::Service) -> Self {
+        Self(row, None)
+    }
+}
 
 /// A service.
 #[Object]
@@ -63,6 +70,11 @@ impl Service {
     /// `svc_…`
     pub(crate) async fn id(&self) -> ID {
         ID(self.0.service_id.to_string())
+    }
+
+    /// How many events its history has: the `expectedVersion` of a change that was decided on this.
+    async fn version(&self, ctx: &Context<'_>) -> Result<SafeInt, Problem> {
+        version(asking(ctx)?, "service", &self.0.service_id.to_string(), self.1).await.map(SafeInt)
     }
 
     /// Its short name.
@@ -229,7 +241,7 @@ impl OperationsQuery {
         asking.may_read(Resource::Services).await?;
         let pool = asking.model(Services::NAME).await?;
         let rows = services::services(pool, with_deregistered).await?;
-        Ok(rows.into_iter().map(Service).collect())
+        Ok(rows.into_iter().map(Service::now).collect())
     }
 
     /// Actions on services, newest first.
@@ -251,14 +263,15 @@ pub(crate) async fn service(
     as_of: Option<AsOf>,
 ) -> Result<Service, Problem> {
     asking.may_read(Resource::Services).await?;
-    let found = match at_position(asking, as_of).await? {
+    let at = at_position(asking, as_of).await?;
+    let found = match at {
         None => services::service(asking.model(Services::NAME).await?, id).await?,
         at => {
             let rows = fold::<Services>(asking, "service", &id.to_string(), at).await?;
             rows.services.rows().into_iter().next().cloned()
         }
     };
-    found.map(Service).ok_or_else(|| Problem::not_found("service", &id.to_string()))
+    found.map(|row| Service(row, at)).ok_or_else(|| Problem::not_found("service", &id.to_string()))
 }
 
 pub(crate) async fn service_action(

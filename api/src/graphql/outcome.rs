@@ -288,7 +288,9 @@ pub(crate) fn id_of(subject: &Subject) -> Option<String> {
 
 /// Declares the answer of mutations that make or change one kind of thing.
 macro_rules! payload {
-    ($(#[$meta:meta])* $Payload:ident { $(#[$field_meta:meta])* $field:ident: $Object:ty = $load:path }
+    ($(#[$meta:meta])* $Payload:ident {
+        $(#[$field_meta:meta])* $field:ident: $Object:ty = $load:path
+     }
      $(shows $(#[$secret_meta:meta])* $secret:ident)?
      $(names $(#[$name_meta:meta])* $name:ident)?) => {
         $(#[$meta])*

@@ -8,9 +8,9 @@ use super::asking;
 use super::credits::{CreditBalance, balance_of};
 use super::identity::User;
 use super::page::{Cursor, Page, connection, key_of, rows_wanted};
-use super::scalars::{DateTime, Id, Word};
+use super::scalars::{DateTime, Id, SafeInt, Word};
 use crate::problem::Problem;
-use crate::reading::{AsOf, Asking, at_position, fold};
+use crate::reading::{AsOf, Asking, at_position, fold, version};
 use async_graphql::{Context, Enum, ID, Object};
 use domain::access::Resource;
 use domain::values::{Code, OrganizationId, Text, UserId};
@@ -44,6 +44,12 @@ impl Organization {
     /// `org_…`
     pub(crate) async fn id(&self) -> ID {
         ID(self.row.organization_id.to_string())
+    }
+
+    /// How many events its history has: the `expectedVersion` of a change that was decided on this.
+    async fn version(&self, ctx: &Context<'_>) -> Result<SafeInt, Problem> {
+        let id = self.row.organization_id.to_string();
+        version(asking(ctx)?, "organization", &id, self.at).await.map(SafeInt)
     }
 
     /// The short name that people type.
@@ -228,8 +234,8 @@ pub(crate) async fn organization(
 
 /// An organization that the caller may know of already.
 async fn row(asking: &Asking, id: OrganizationId) -> Result<Option<Organization>, Problem> {
-    let pool = asking.model(Directory::NAME).await?;
-    let found = directory::organization(pool, id).await?;
+    let _pool = asking.model(Directory::NAME).await?;
+    let found = asking.loaders.directory.load_one(id).await?;
     Ok(found.map(|row| Organization { row, at: None }))
 }
 
@@ -324,6 +330,6 @@ async fn member_user(asking: &Asking, member: &directory::Member) -> Result<Opti
         Err(problem) if problem.is_denial() => return Ok(None),
         Err(problem) => return Err(problem),
     }
-    let pool = asking.model(Directory::NAME).await?;
-    Ok(directory::user(pool, member.user_id).await?.map(User))
+    let _pool = asking.model(Directory::NAME).await?;
+    Ok(asking.loaders.directory.load_one(member.user_id).await?.map(User::now))
 }

@@ -47,8 +47,9 @@ pub(crate) async fn request(mut request: Request, next: Next) -> Response {
     request.extensions_mut().insert(Correlation(correlation));
     let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip().to_string());
     let (method, route) = (method_word(request.method()), route(request.uri().path()));
+    let trace = trace(request.headers());
     let span = tracing::info_span!(
-        "request", request_id = %id, %correlation, method, route, peer, trace = trace(request.headers())
+        "request", request_id = %id, %correlation, method, route, peer, trace
     );
     let mut response = AssertUnwindSafe(next.run(request))
         .catch_unwind()

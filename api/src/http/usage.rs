@@ -3,7 +3,8 @@
 //! ```json
 //! { "organization": "org_… or a short name", "source": "gateway-1", "records": [
 //!   { "usage_id": "call-4711", "occurred_at": "2026-11-21T04:50:00Z", "model": "gpt-4o",
-//!     "power": "precision", "quantities": { "llm_tokens_input": 512, "llm_tokens_output": 96 } } ] }
+//!     "power": "precision",
+//!     "quantities": { "llm_tokens_input": 512, "llm_tokens_output": 96 } } ] }
 //! ```
 //!
 //! All or nothing where the input is wrong: every wrong record is named by its index and nothing is

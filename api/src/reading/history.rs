@@ -62,3 +62,18 @@ pub(crate) async fn fold<P: Projection>(
     }
     Ok(rows)
 }
+
+/// How many events one stream has, up to a position or up to now.
+pub(crate) async fn version(
+    asking: &Asking,
+    kind: &str,
+    id: &str,
+    at: Option<Position>,
+) -> Result<i64, Problem> {
+    let (stream, log) = (StreamId::new(kind, id)?, asking.log());
+    let version = match at {
+        None => log.stream_head(&stream).await?.map(|(version, _)| version),
+        at => log.read_stream(&stream, 0, at).await?.last().and_then(|last| last.stream_version),
+    };
+    Ok(version.unwrap_or_default())
+}

@@ -4,20 +4,23 @@
 //! * [`access`]: permission and scope, asked once each in a request.
 //! * [`freshness`]: the read models that a request uses, and waiting for just those.
 //! * [`durability`]: an answer leaves when what it derives from is on disk.
+//! * [`loaders`]: what many rows of one answer point to, read together.
 //! * [`history`]: things as they were, by folding one stream through the read model's own handler.
 
 mod access;
 mod durability;
 mod freshness;
 mod history;
+mod loaders;
 
 pub(crate) use durability::Durability;
-pub(crate) use history::{AsOf, at_position, fold};
+pub(crate) use history::{AsOf, at_position, fold, version};
 
 use crate::problem::{Code, Problem};
 use commands::{Caller, Executor, Receipt};
 use event_log::{EventLog, Position};
 use freshness::Freshness;
+use loaders::Loaders;
 use projections::Progress;
 use sqlx::PgPool;
 use std::sync::Arc;
@@ -46,6 +49,7 @@ impl Services {
 pub(crate) struct Asking {
     pub(crate) services: Services,
     pub(crate) caller: Caller,
+    pub(crate) loaders: Loaders,
     freshness: Freshness,
     permits: access::Permits,
     written: AtomicI64,
@@ -56,6 +60,7 @@ impl Asking {
     /// A request of a caller who wants to see at least what is recorded up to a position.
     pub(crate) fn new(services: Services, caller: Caller, at_least: Option<Position>) -> Self {
         Self {
+            loaders: Loaders::new(services.log().pool()),
             services,
             caller,
             freshness: Freshness::new(at_least),

@@ -2,8 +2,8 @@
 //!
 //! Started: read models, the set-up link where nobody administers yet, flows, the worker of service
 //! actions, then the doors. Stopped in the other direction: no new connections, requests that are
-//! under way end, then flows and worker, then what was only counted is written down. The log and the
-//! database belong to whoever started the server, who closes them last.
+//! under way end, then flows and worker, then what was only counted is written down. The log and
+//! the database belong to whoever started the server, who closes them last.
 
 mod error;
 mod listener;

@@ -21,8 +21,8 @@ const ARROWS: [(&str, &str); 11] = [
     ("replay-tools", "domain event-log installation private-postgres projections"),
     (
         "tests",
-        "domain event-log installation private-postgres commands projections integrations api \
-         replay-tools",
+        "domain event-log installation private-postgres test-postgres commands projections \
+         integrations api replay-tools",
     ),
 ];
 

@@ -1,7 +1,7 @@
 //! Counts the tokens of a GraphQL text without parsing it.
 //!
-//! The parser's work grows with the tokens; this is what bounds it. Where the text is no GraphQL the
-//! count does not matter, because the parser says so next.
+//! The parser's work grows with the tokens; this is what bounds it. Where the text is no GraphQL
+//! the count does not matter, because the parser says so next.
 
 /// How many tokens a text has, counted up to one more than `most`.
 pub(super) fn count(text: &str, most: usize) -> usize {

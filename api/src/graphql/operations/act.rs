@@ -18,7 +18,7 @@ async fn service_of(asking: &Asking, outcome: &Outcome) -> Result<Option<Service
         return Ok(None);
     };
     let pool = asking.model_after(Services::NAME, outcome.receipt.position).await?;
-    Ok(services::service(pool, id).await?.map(Service))
+    Ok(services::service(pool, id).await?.map(Service::now))
 }
 
 async fn action_of(asking: &Asking, outcome: &Outcome) -> Result<Option<ServiceAction>, Problem> {
