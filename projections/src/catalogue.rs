@@ -142,7 +142,7 @@ impl Projection for Catalogue {
                 position,
             }),
             Event::AddOn(add_on::Event::AddOnPublished(it)) => {
-                rows.add_ons.put(AddOn { add_on: it.add_on.clone(), offer: it.clone(), position })
+                rows.add_ons.put(AddOn { add_on: it.add_on.clone(), offer: it.clone(), position });
             }
             Event::CreditPack(credit_pack::Event::CreditPackPublished(it)) => {
                 rows.credit_packs.put(CreditPack {
