@@ -13,7 +13,7 @@ use domain::access::permission::built_in_permissions;
 use domain::access::role::Role;
 use domain::access::{Action, Actor, Decision, Grants, Permission, Resource, Scope, decide};
 use domain::identity::api_key::{ApiKey, PrintedKey};
-use domain::identity::user::{Status, User};
+use domain::identity::user::{Status, User, normal_address};
 use domain::tenancy::{Organization, OrganizationRole};
 use domain::values::{ApiKeyId, OrganizationId, UserId};
 use std::collections::BTreeSet;
@@ -70,6 +70,18 @@ impl Executor {
     pub async fn organization_named(&self, slug: &str) -> Result<Option<OrganizationId>, Failure> {
         let value = self.inner.keys.blind(crate::plan::CLAIM_SLUG, slug.as_bytes());
         let scope = crate::plan::CLAIM_SLUG;
+        let holder = self.inner.log.claim_holder(Uuid::nil(), scope, &value).await?;
+        Ok(holder.and_then(|holder| holder.parse().ok()))
+    }
+
+    /// The user with an e-mail address.
+    ///
+    /// # Errors
+    /// That it could not be read.
+    pub async fn user_addressed(&self, address: &str) -> Result<Option<UserId>, Failure> {
+        let Some(address) = normal_address(address) else { return Ok(None) };
+        let scope = crate::plan::CLAIM_EMAIL;
+        let value = self.inner.keys.blind(scope, address.as_bytes());
         let holder = self.inner.log.claim_holder(Uuid::nil(), scope, &value).await?;
         Ok(holder.and_then(|holder| holder.parse().ok()))
     }
