@@ -1,4 +1,5 @@
-//! Files that are not what they should be: an answer to act on, and nothing changed that should not.
+//! Files that are not what they should be: an answer to act on, and nothing changed that should
+//! not.
 
 use crate::world::World;
 use domain::catalogue::rate_card::PowerLevel;
@@ -7,7 +8,8 @@ use serde_json::{Value, json};
 const PRICES: &str = r#"{
     "gpt-4o": {"litellm_provider": "openai", "mode": "chat", "input_cost_per_token": 2.5e-06,
                "output_cost_per_token": 1e-05},
-    "picture": {"litellm_provider": "p", "mode": "image_generation", "output_cost_per_image": 0.04}}"#;
+    "picture": {"litellm_provider": "p", "mode": "image_generation",
+                "output_cost_per_image": 0.04}}"#;
 const MAP: &str = "occurred_at=at,llm_tokens_input=in";
 
 async fn world() -> World {
@@ -170,9 +172,8 @@ async fn a_file_that_was_cut_off_is_suspected_aloud() {
 async fn json_lines_name_their_models_and_their_ids_and_come_through_a_pipe_too() {
     let world = world().await;
     let line = |id: &str, tokens: u64| {
-        format!(
-            r#"{{"id": "{id}", "time": 1700158546, "model": "gpt-4o", "usage": {{"in": {tokens}}}}}"#
-        )
+        let usage = json!({ "in": tokens });
+        json!({ "id": id, "time": 1_700_158_546, "model": "gpt-4o", "usage": usage }).to_string()
     };
     let text = [line("a", 10), line("b", 20), line("a", 10)].join("\n");
     let more = [

@@ -1,7 +1,8 @@
 """What a file of calls costs, worked out with exact decimals and independently of the program.
 
-Each row: (input tokens x input price + output tokens x output price) x power x (1 + markup), rounded
-half-even to a micro-dollar; with an own key 10 % of the list price, at least one credit ($0.001).
+Each row: (input tokens x input price + output tokens x output price) x power x (1 + markup),
+rounded half-even to a micro-dollar; with an own key 10 % of the list price, at least one credit
+($0.001).
 Prices are read from the price list as it is published. What the credits do not cover is owed.
 
 usage: charges.py CALLS.csv PRICES.json MODEL RULE POWER CREDITS
@@ -44,7 +45,9 @@ def main():
             "input_tokens": tokens[0],
             "output_tokens": tokens[1],
             "charge_usd": format(total.quantize(MICRO), "f"),
-            "balance_credits": format(max(Decimal(credits) - used, Decimal(0)).quantize(MICRO), "f"),
+            "balance_credits": format(
+                max(Decimal(credits) - used, Decimal(0)).quantize(MICRO), "f"
+            ),
             "owed_credits": format(max(used - Decimal(credits), Decimal(0)).quantize(MICRO), "f"),
         },
         sys.stdout,

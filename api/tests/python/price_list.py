@@ -1,7 +1,8 @@
 """What a price list says, read independently of the program: every price as an exact decimal.
 
-Prints one JSON object from model names to {"provider", "mode", "prices", "tokens"}; prices are plain
-decimal texts. Only entries with a price are in it. `sample_spec` documents the list and is no model.
+Prints one JSON object from model names to {"provider", "mode", "prices", "tokens"}; prices are
+plain decimal texts. Only entries with a price are in it. `sample_spec` documents the list and is
+no model.
 
 usage: price_list.py FILE
 """
@@ -55,7 +56,8 @@ def token_prices(entry, mode):
         for length in sorted(lengths):
             suffix = f"_above_{length}k_tokens"
             _, before_in, before_out = found[-1]
-            inner, outer = entry.get(INPUT + suffix, before_in), entry.get(OUTPUT + suffix, before_out)
+            inner = entry.get(INPUT + suffix, before_in)
+            outer = entry.get(OUTPUT + suffix, before_out)
             found.append([length * 1000, inner, outer])
     free = all(not inner and not outer for _, inner, outer in found)
     other = any(price for _, price in prices_in(entry, [], False))

@@ -18,6 +18,8 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 const ROWS: usize = 1_000_000;
+const MAPPING: &str = "occurred_at=TIMESTAMP,llm_tokens_input=ContextTokens,\
+                       llm_tokens_output=GeneratedTokens";
 const AUDIT: &str = "{ auditTrail(first: 50) { nodes { action actor target recordedAt } } }";
 
 /// A program of the same build.
@@ -120,7 +122,7 @@ async fn import(data: &Path, file: &Path, more: &[&str]) -> (Duration, u64) {
     let begun = Instant::now();
     let mut process = Command::new(program("opscenter"))
         .args(["import", "usage", "--organization", "acme", "--model", "gpt-4o", "--json"])
-        .args(["--map", "occurred_at=TIMESTAMP,llm_tokens_input=ContextTokens,llm_tokens_output=GeneratedTokens"])
+        .args(["--map", MAPPING])
         .args(more)
         .arg("--data")
         .arg(data)

@@ -65,8 +65,9 @@ impl Report {
         };
         let base = median(&rounds.iter().map(|round| round.0).collect::<Vec<_>>());
         let own = median(&rounds.iter().map(|round| round.1).collect::<Vec<_>>());
+        let ratio = format!("{middle:.2} ({best:.2})");
         self.say(&format!(
-            "| {name} | {base:.0} {unit} | {own:.0} {unit} | {middle:.2} ({best:.2}) | {wanted} | {met} |"
+            "| {name} | {base:.0} {unit} | {own:.0} {unit} | {ratio} | {wanted} | {met} |"
         ));
     }
 
