@@ -76,6 +76,7 @@ pub(crate) async fn carry_out(
     };
     let result = asking.services.executor.execute(request).await;
     metrics::command(name, outcome_word(&result), started.elapsed());
+    asking.forget_permits().await;
     match result {
         Ok(outcome) => {
             asking.note_receipt(&outcome.receipt);

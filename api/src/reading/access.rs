@@ -10,7 +10,7 @@ use domain::access::{Action, Permission, Resource, Scope};
 use domain::values::OrganizationId;
 use projections::Projection as _;
 use projections::directory::{self, Directory};
-use std::sync::{Mutex, PoisonError};
+use tokio::sync::Mutex;
 
 /// Questions that were answered within one request.
 #[derive(Debug, Default)]
@@ -19,15 +19,12 @@ pub(crate) struct Permits(Mutex<Vec<Answered>>);
 /// A question and its answer.
 type Answered = (Permission, Scope, Result<(), Problem>);
 
-impl Permits {
-    fn known(&self, permission: Permission, scope: Scope) -> Option<Result<(), Problem>> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = known.iter().find(|(p, s, _)| *p == permission && *s == scope);
-        found.map(|(_, _, answer)| answer.clone())
-    }
-}
-
 impl Asking {
+    /// A command may have changed who may what: later parts of the same document ask anew.
+    pub(crate) async fn forget_permits(&self) {
+        self.permits.0.lock().await.clear();
+    }
+
     /// Whether the caller may do something now.
     pub(crate) async fn require(
         &self,
@@ -36,8 +33,11 @@ impl Asking {
         scope: Scope,
     ) -> Result<(), Problem> {
         let permission = Permission::new(resource, action);
-        if let Some(answer) = self.permits.known(permission, scope) {
-            return answer;
+        // Held while asking: rows that ask the same at once wait for one answer.
+        let mut known = self.permits.0.lock().await;
+        let found = known.iter().find(|(p, s, _)| *p == permission && *s == scope);
+        if let Some((_, _, answer)) = found {
+            return answer.clone();
         }
         self.note_read();
         let executor = &self.services.executor;
@@ -49,7 +49,6 @@ impl Asking {
             // Not an answer, and nothing to remember.
             Err(failure) => return Err(failure.into()),
         };
-        let mut known = self.permits.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.push((permission, scope, answer.clone()));
         answer
     }
