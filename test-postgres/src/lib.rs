@@ -110,7 +110,7 @@ impl Drop for Server {
 /// The machine does not fail in these tests, only the programs on it: what was handed to the
 /// operating system survives, and what a server held in its own memory does not.
 fn options(folder: &Path) -> Options {
-    Options::throwaway(folder).with("fsync", "off").with("max_connections", "60")
+    Options::throwaway(folder).with("fsync", "off").with("max_connections", "100")
 }
 
 fn new_folder() -> PathBuf {
