@@ -1,7 +1,7 @@
 //! Things that many rows of one answer point to, read together.
 //!
-//! Made anew for every request, so that nobody is ever shown what was read for somebody else. Whether
-//! the caller may see a thing is asked before it is loaded.
+//! Made anew for every request, so that nobody is ever shown what was read for somebody else.
+//! Whether the caller may see a thing is asked before it is loaded.
 
 use crate::problem::Problem;
 use async_graphql::dataloader::{DataLoader, Loader};
