@@ -35,4 +35,4 @@ pub use executor::{Executor, Outcome, Receipt, Request};
 pub use failure::{Failure, Refusal};
 pub use ids::{derived_id, new_command_id, new_uuid};
 pub use price_book::PriceBook;
-pub use usage::{UsageAnswer, UsageItem, UsageReport, UsageVerdict};
+pub use usage::{PreparedUsage, UsageAnswer, UsageItem, UsageReport, UsageVerdict};

@@ -48,6 +48,10 @@ pub struct UsageItem {
     pub quantities: BTreeMap<Code, u64>,
 }
 
+/// A report that was checked and is ready for the log.
+#[derive(Debug)]
+pub struct PreparedUsage(UsageBatch);
+
 /// What became of a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageAnswer {
@@ -84,11 +88,36 @@ impl Executor {
         caller: &Caller,
         report: UsageReport,
     ) -> Result<UsageAnswer, Failure> {
+        let prepared = self.prepare_usage(caller, &report).await?;
+        self.record_prepared_usage(prepared).await
+    }
+
+    /// Checks a report and makes it ready for the log. Whoever records much does this for the next
+    /// report while the one before is recorded.
+    ///
+    /// # Errors
+    /// As [`record_usage`](Self::record_usage).
+    pub async fn prepare_usage(
+        &self,
+        caller: &Caller,
+        report: &UsageReport,
+    ) -> Result<PreparedUsage, Failure> {
         let scope = Scope::Organization(report.organization_id);
         let permission = Permission::new(Resource::Metering, Action::Write);
         self.authorize(caller, permission, scope).await?;
-        self.check_usage(&report).await?;
-        let batch = batch_of(caller, &report)?;
+        self.check_usage(report).await?;
+        batch_of(caller, report).map(PreparedUsage)
+    }
+
+    /// Records what was prepared. Reports stand in the log in the order in which this is first
+    /// polled, as far as one process and one connection of the log's writer go.
+    ///
+    /// # Errors
+    /// That the log could not take it.
+    pub async fn record_prepared_usage(
+        &self,
+        PreparedUsage(batch): PreparedUsage,
+    ) -> Result<UsageAnswer, Failure> {
         let receipt = self.inner.log.append_usage(batch).await.map_err(of_append)?;
         let verdict = |outcome| match outcome {
             UsageOutcome::Recorded(position) => UsageVerdict::Recorded(position),
