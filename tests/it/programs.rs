@@ -10,7 +10,6 @@ pub(crate) mod furnished;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
@@ -21,7 +20,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// What the first line of a server says before its address.
 const LISTENS: &str = "Ops Center listens at http://";
 
-/// Looks until there is something. More patient than the harness: programs start and stop meanwhile.
+/// Looks until there is something. More patient than the harness: programs start and stop
+/// meanwhile.
 pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let give_up = Instant::now() + PATIENCE;
     loop {
@@ -138,7 +138,6 @@ pub(crate) struct Ended {
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
-    lines: Arc<Mutex<Vec<String>>>,
     errors: PathBuf,
 }
 
@@ -173,19 +172,8 @@ impl Server {
             drop(std::fs::remove_file(errors));
             return Err(ended);
         };
-        let printed = Arc::<Mutex<Vec<String>>>::default();
-        tokio::spawn(keep(lines, Arc::clone(&printed)));
-        Ok(Self { child, address, lines: printed, errors })
-    }
-
-    /// The set-up link, as it was printed.
-    pub(crate) async fn setup_link(&self) -> String {
-        eventually("a set-up link", async || {
-            let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-            let link = lines.iter().map(|line| line.trim()).find(|line| line.contains("/setup/"));
-            link.map(str::to_owned)
-        })
-        .await
+        tokio::spawn(read_on(lines));
+        Ok(Self { child, address, errors })
     }
 
     /// Ends it as a power cut would.
@@ -239,8 +227,6 @@ async fn first_address(lines: &mut Lines<BufReader<ChildStdout>>) -> Option<Sock
 }
 
 /// Reads on, so that the server never waits for a reader.
-async fn keep(mut lines: Lines<BufReader<ChildStdout>>, kept: Arc<Mutex<Vec<String>>>) {
-    while let Ok(Some(line)) = lines.next_line().await {
-        kept.lock().unwrap_or_else(PoisonError::into_inner).push(line);
-    }
+async fn read_on(mut lines: Lines<BufReader<ChildStdout>>) {
+    while let Ok(Some(_)) = lines.next_line().await {}
 }

@@ -221,7 +221,8 @@ async fn what_may_not_be_done_to_a_container_is_refused_and_recorded() {
 }
 
 /// Restarts are asked for one after another and the server is killed among them, so that they are
-/// caught in all stages: only asked for, taken on, being carried out, done and not yet written down.
+/// caught in all stages: only asked for, taken on, being carried out, done and not yet written
+/// down.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_killed_between_request_and_outcome_leaves_one_action_with_a_true_end() {
     const SERVICES: usize = 5;
