@@ -4,6 +4,7 @@
 
 mod as_of;
 mod audits;
+mod bad_input;
 mod crash;
 mod http;
 mod limits;
@@ -13,5 +14,6 @@ mod receipts;
 mod refusals;
 mod schema;
 mod service_actions;
+mod several_processes;
 mod tidy;
 mod usage;
