@@ -17,9 +17,14 @@ use super::session::Session;
 use super::watch::watch_over;
 use crate::server::{Server, ServerSettings};
 use clap::Args;
+use event_log::EventLog;
 use furnish::Furnisher;
 use installation::{Access, Place};
 use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How long the read models may take to read a day of traffic.
+const READ_MODELS: Duration = Duration::from_secs(60);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -67,10 +72,21 @@ impl Demo {
         let (log, keys) = (executor.log().clone(), executor.keys().clone());
         let stopping = Stopping::listen()?;
         let server = Server::start(ServerSettings::new(self.address, log, keys)).await?;
+        if let Err(stale) = read_models_know(&server, executor.log()).await {
+            eprintln!("note: {stale}; what is asked first may be incomplete");
+        }
         print(&summary::next_steps(session, &made, Some(server.address()))?)?;
         print("\nCtrl-C stops the server; everything stays for the next start.\n")?;
         let ended = watch_over(session.installation_mut(), stopping).await;
         server.stop().await;
         ended
     }
+}
+
+/// Waits until what is asked of the server first is answered in full.
+async fn read_models_know(server: &Server, log: &EventLog) -> Result<(), Stopped> {
+    let head = log.head().await?;
+    let standings = server.progress().standings().await?;
+    let names: Vec<&str> = standings.iter().map(|standing| standing.name.as_str()).collect();
+    Ok(server.progress().wait(&names, head, READ_MODELS).await?)
 }

@@ -30,6 +30,10 @@ impl Session {
     pub(crate) async fn open(place: &Place, access: Access) -> Result<Self, installation::Error> {
         let opened = Installation::open_with(place, access, |settings| {
             settings.read_connections = CONNECTIONS;
+            // One writer writes in the order in which it is asked: rows stay as in their file.
+            if access == Access::Write {
+                settings.append_connections = 1;
+            }
         });
         let installation = opened.await?;
         let keys = match installation.keys() {

@@ -14,7 +14,7 @@ use domain::{Aggregate, Event};
 use event_log::{Position, Recorded};
 use installation::{Access, Installation, Place};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::Arc;
@@ -131,9 +131,9 @@ impl World {
     /// What the log says of an organization.
     pub(crate) async fn totals(&self, slug: &str) -> Totals {
         let open = self.open().await;
-        let totals = open.totals(slug).await;
+        let totals = open.totals(&[slug]).await;
         open.close().await;
-        totals
+        totals.into_values().next().expect("the organization was asked for")
     }
 
     /// The position of the last event.
@@ -243,33 +243,56 @@ impl Open {
         usage
     }
 
-    pub(crate) async fn totals(&self, slug: &str) -> Totals {
-        let tenant = self.organization(slug).await.uuid();
-        let (mut account, mut charge) = (Account::default(), MicroDollars::ZERO);
-        let mut totals = Totals::default();
+    /// What the log says of organizations.
+    pub(crate) async fn totals(&self, slugs: &[&str]) -> BTreeMap<String, Totals> {
+        let mut tallies = HashMap::new();
+        for slug in slugs {
+            let tenant = self.organization(slug).await.uuid();
+            tallies.insert(tenant, ((*slug).to_owned(), Tally::default()));
+        }
         for (recorded, event) in self.events().await {
-            if recorded.tenant != tenant {
-                continue;
-            }
-            if let Event::Usage(_) = &event {
-                totals.records += 1;
-            }
-            if let Event::CreditAccount(event) = event {
-                if let CreditEvent::UsageCharged(UsageCharged { lines, .. }) = &event {
-                    for line in lines {
-                        let Verdict::Rated { charge: of_line, .. } = &line.verdict else {
-                            panic!("{} has no price", line.usage_position)
-                        };
-                        charge = charge.plus(*of_line).expect("it fits");
-                        totals.charged_records += 1;
-                    }
-                }
-                account = account.evolve(&event);
+            if let Some((_, tally)) = tallies.get_mut(&recorded.tenant) {
+                tally.take_in(event);
             }
         }
-        totals.charge_usd = charge.to_string();
-        totals.balance_credits = account.balance().to_string();
-        totals.owed_credits = account.owed.to_string();
-        totals
+        tallies.into_values().map(|(slug, tally)| (slug, tally.totals())).collect()
+    }
+}
+
+/// Adds up an organization's events.
+#[derive(Default)]
+struct Tally {
+    account: Account,
+    charge: MicroDollars,
+    records: u64,
+    charged_records: u64,
+}
+
+impl Tally {
+    fn take_in(&mut self, event: Event) {
+        if let Event::Usage(_) = &event {
+            self.records += 1;
+        }
+        let Event::CreditAccount(event) = event else { return };
+        if let CreditEvent::UsageCharged(UsageCharged { lines, .. }) = &event {
+            for line in lines {
+                let Verdict::Rated { charge, .. } = &line.verdict else {
+                    panic!("{} has no price", line.usage_position)
+                };
+                self.charge = self.charge.plus(*charge).expect("it fits");
+                self.charged_records += 1;
+            }
+        }
+        self.account = std::mem::take(&mut self.account).evolve(&event);
+    }
+
+    fn totals(self) -> Totals {
+        Totals {
+            records: self.records,
+            charged_records: self.charged_records,
+            charge_usd: self.charge.to_string(),
+            balance_credits: self.account.balance().to_string(),
+            owed_credits: self.account.owed.to_string(),
+        }
     }
 }

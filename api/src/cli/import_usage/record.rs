@@ -1,25 +1,31 @@
 //! From rows to the log: a thread reads and checks, the log takes a thousand at a time.
 //!
-//! Several batches are on their way at once, so that the next is made while one is committed. What
-//! the process holds is bounded by the batches in flight, whatever the file's size.
+//! Several batches are on their way at once, so that the next is made while one is committed, and
+//! they stay in the file's order. What the process holds is bounded by the batches in flight,
+//! whatever the file's size.
 
 use super::check::{BadCell, Checker};
 use super::file::{FileError, Hashed, Input};
 use super::outcome::UsageImported;
 use super::rows::{FileFault, Format, Next, Rows};
-use commands::{Caller, Executor, Failure, UsageAnswer, UsageItem, UsageReport};
+use commands::{Caller, Executor, Failure, PreparedUsage, UsageAnswer, UsageItem, UsageReport};
 use domain::values::{OrganizationId, Text};
 use futures_util::StreamExt;
-use futures_util::stream::FuturesOrdered;
+use futures_util::stream::poll_fn;
 use indicatif::ProgressBar;
 use std::io::Read;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Records in a batch; the log takes no more at once.
 const BATCH: usize = 1_000;
+/// Batches that are prepared ahead of those that are written.
+const PREPARED: usize = 2;
 /// Batches on their way to the log.
-const IN_FLIGHT: usize = 4;
+const IN_FLIGHT: usize = 3;
 /// Batches that are read ahead of these.
 const READ_AHEAD: usize = 2;
 /// How often a batch that the log could not take is offered again, and how long before the first
@@ -141,40 +147,14 @@ pub(super) async fn record(
     shown: ProgressBar,
     imported: &mut UsageImported,
 ) -> Result<(), RecordError> {
-    let (sender, mut batches) = mpsc::channel(READ_AHEAD);
+    let (sender, batches) = mpsc::channel(READ_AHEAD);
     let from = input.clone();
     let reading =
         tokio::task::spawn_blocking(move || read_batches(&from, manner, checker, shown, &sender));
-    let mut in_flight = FuturesOrdered::new();
-    let mut ended: Option<Failure> = None;
-    let mut goes_on = true;
-    loop {
-        let is_open = goes_on && ended.is_none() && in_flight.len() < IN_FLIGHT;
-        tokio::select! {
-            batch = batches.recv(), if is_open => match batch {
-                Some(Batch { lines, items }) => {
-                    in_flight.push_back(offer(&target, lines, items));
-                }
-                None => goes_on = false,
-            },
-            answer = in_flight.next(), if !in_flight.is_empty() => match answer {
-                Some((lines, Ok(answer))) => {
-                    let agrees = imported.take_in(&lines, &answer);
-                    goes_on &= agrees || !manner.stops;
-                }
-                Some((_, Err(failure))) => ended = ended.or(Some(failure)),
-                None => {}
-            },
-            else => break,
-        }
-    }
-    // Whoever reads learns from the closed channel that nothing more is wanted.
-    drop(batches);
+    let ended = record_batches(&target, batches, manner.stops, imported).await;
     let read = reading.await.map_err(|_| RecordError::Ended)?;
     let recorded = imported.recorded;
-    if let Some(source) = ended {
-        return Err(RecordError::Interrupted { recorded, source });
-    }
+    ended.map_err(|source| RecordError::Interrupted { recorded, source })?;
     let seen = read?;
     imported.read = seen.read;
     imported.price = seen.price;
@@ -182,6 +162,44 @@ pub(super) async fn record(
     imported.refusals.extend(seen.refusals);
     imported.refusals.sort_by_key(|row| row.line);
     Ok(())
+}
+
+/// Records batches as they come, in their order: the next are prepared while the one before is
+/// written. When this returns, whoever reads learns from the closed channel that nothing more is
+/// wanted.
+async fn record_batches(
+    target: &Target<'_>,
+    mut batches: mpsc::Receiver<Batch>,
+    stops: bool,
+    imported: &mut UsageImported,
+) -> Result<(), Failure> {
+    let wanted = AtomicBool::new(true);
+    let next = |context: &mut Context<'_>| match wanted.load(Ordering::Relaxed) {
+        true => batches.poll_recv(context),
+        false => Poll::Ready(None),
+    };
+    // Both stages give their results in order, and begin with them in order.
+    let answers = poll_fn(next)
+        .map(|batch| prepare(target, batch))
+        .buffered(PREPARED)
+        .map(|ready| write(target, ready))
+        .buffered(IN_FLIGHT);
+    let mut answers = pin!(answers);
+    let mut ended = Ok(());
+    // What is on its way is waited for in any case, so that it is counted.
+    while let Some(answer) = answers.next().await {
+        match answer {
+            Ok((lines, answer)) => {
+                let agrees = imported.take_in(&lines, &answer);
+                wanted.fetch_and(agrees || !stops, Ordering::Relaxed);
+            }
+            Err(failure) => {
+                wanted.store(false, Ordering::Relaxed);
+                ended = ended.and(Err(failure));
+            }
+        }
+    }
+    ended
 }
 
 fn read_batches(
@@ -208,30 +226,42 @@ fn read_batches(
     Ok(seen)
 }
 
+/// A batch on its way.
+struct Ready {
+    lines: Vec<u64>,
+    report: UsageReport,
+    prepared: Result<PreparedUsage, Failure>,
+}
+
+async fn prepare(target: &Target<'_>, Batch { lines, items: records }: Batch) -> Ready {
+    let organization_id = target.organization_id;
+    let source = target.source.clone();
+    let report = UsageReport { organization_id, source, records, command_id: None };
+    let prepared = target.executor.prepare_usage(&Caller::system("import"), &report).await;
+    Ready { lines, report, prepared }
+}
+
 /// Offers a batch to the log until it is taken or refused. That is always safe: every record is
 /// known by its id.
-async fn offer(
+async fn write(
     target: &Target<'_>,
-    lines: Vec<u64>,
-    records: Vec<UsageItem>,
-) -> (Vec<u64>, Result<UsageAnswer, Failure>) {
-    let report = UsageReport {
-        organization_id: target.organization_id,
-        source: target.source.clone(),
-        records,
-        command_id: None,
-    };
-    let caller = Caller::system("import");
+    Ready { lines, report, mut prepared }: Ready,
+) -> Result<(Vec<u64>, UsageAnswer), Failure> {
+    let executor = target.executor;
     let mut wait = WAIT;
-    for _ in 1..TRIES {
-        match target.executor.record_usage(&caller, report.clone()).await {
-            Err(Failure::Busy | Failure::Unavailable(_)) => {
+    for attempt in 1.. {
+        let answer = match prepared {
+            Ok(prepared) => executor.record_prepared_usage(prepared).await,
+            Err(failure) => Err(failure),
+        };
+        match answer {
+            Err(Failure::Busy | Failure::Unavailable(_)) if attempt < TRIES => {
                 tokio::time::sleep(wait).await;
                 wait *= 2;
             }
-            answer => return (lines, answer),
+            answer => return answer.map(|answer| (lines, answer)),
         }
+        prepared = executor.prepare_usage(&Caller::system("import"), &report).await;
     }
-    let answer = target.executor.record_usage(&caller, report).await;
-    (lines, answer)
+    Err(Failure::Busy)
 }
