@@ -150,7 +150,10 @@ async fn money_of_another_currency_or_amount_pays_for_nothing() {
 #[tokio::test]
 async fn a_usage_batch_with_anything_wrong_records_nothing_and_says_where() {
     let (world, organization, _) = furnished().await;
-    let record = |id: &str, quantities: Value| json!({ "usage_id": id, "occurred_at": "2026-11-16T18:15:46Z", "quantities": quantities });
+    let record = |id: &str, quantities: Value| {
+        let at = "2026-11-16T18:15:46Z";
+        json!({ "usage_id": id, "occurred_at": at, "quantities": quantities })
+    };
     let good = record("good", json!({ "emails_sent": 1 }));
     let cases = [
         (record("a", json!({ "emails_sent": -1 })), 400, "1"),

@@ -15,5 +15,6 @@ mod refusals;
 mod schema;
 mod service_actions;
 mod several_processes;
+mod statements;
 mod tidy;
 mod usage;
