@@ -8,6 +8,7 @@ mod bad_input;
 mod crash;
 mod http;
 mod limits;
+mod lost_moments;
 mod permissions;
 mod programs;
 mod receipts;
