@@ -102,7 +102,8 @@ async fn what_does_not_exist_is_named() {
 async fn an_amount_that_cannot_be_is_refused_by_name() {
     let (world, organization, _) = furnished().await;
     let spend = |credits: Value| {
-        json!({ "organizationId": organization, "credits": credits, "reason": "x" })
+        let reason = "x";
+        json!({ "organizationId": organization, "credits": credits, "reason": reason })
     };
     let cases: Vec<Wrong<'_>> = vec![
         ("creditSpend", spend(json!("-1")), "CREDITS_NOT_POSITIVE", "credits"),
