@@ -80,6 +80,17 @@ async fn everything_that_was_promised_is_there() {
 }
 
 #[tokio::test]
+async fn the_readme_shows_what_appears() {
+    let world = World::empty();
+    let said = world.run(&["demo", "--exit"]).await.ended(0);
+    let readme = include_str!("../../../README.md");
+    let table = said.out.lines().take_while(|line| !line.starts_with("The traffic"));
+    for line in said.err.lines().skip(1).chain(table) {
+        assert!(readme.contains(line), "{line:?} is not in README.md");
+    }
+}
+
+#[tokio::test]
 async fn the_commands_that_it_prints_work_while_it_serves() {
     let world = World::empty();
     let mut child =

@@ -2,9 +2,10 @@
 //! micro-dollar, on every way of being charged.
 
 use crate::data::{Calls, calls, prices, python};
-use crate::world::{Totals, World};
+use crate::world::{PATIENCE, Totals, World};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 pub(crate) const MAP: &str =
     "occurred_at=TIMESTAMP,llm_tokens_input=ContextTokens,llm_tokens_output=GeneratedTokens";
@@ -196,4 +197,21 @@ async fn a_dry_run_says_what_it_would_cost_and_records_nothing() {
     assert_eq!((&said["read"], &said["recorded"]), (&json!(calls.rows), &json!(0)));
     assert_eq!(said["price_usd"], json!(totals.charge_usd));
     assert_eq!(world.head().await, head);
+}
+
+#[tokio::test]
+async fn beside_a_running_server_everything_is_charged_when_the_import_ends() {
+    let world = World::furnished().await;
+    let (calls, list) = (calls(world.folder()), prices(world.folder()).display().to_string());
+    world.run(&["import", "models", &list]).await.ended(0);
+    let mut server =
+        world.program(&["serve", "--address", "127.0.0.1:0"]).spawn().expect("it can be started");
+    let mut lines = BufReader::new(server.stdout.take().expect("standard output")).lines();
+    let line = tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("it starts");
+    assert!(line.expect("text").is_some_and(|line| line.starts_with("Ops Center listens")));
+    let said = import(&world, &calls, &CASES[0]).await;
+    assert_eq!(said["charged"], json!(true));
+    let (totals, _) = expected(&calls, &list, ["gpt-4o", "markup:25", "precision", "12000"]);
+    assert_eq!(world.totals("managed").await, totals);
+    server.kill().await.expect("it can be killed");
 }

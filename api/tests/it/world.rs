@@ -99,9 +99,14 @@ impl World {
     /// The program, about to work on this installation.
     pub(crate) fn program(&self, arguments: &[&str]) -> tokio::process::Command {
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_opscenter"));
-        for variable in
-            ["DATABASE_URL", "DATABASE_OWNER_URL", "OPS_ADDRESS", "OPS_MASTER_KEY", "RUST_LOG"]
-        {
+        for variable in [
+            "DATABASE_URL",
+            "DATABASE_OWNER_URL",
+            "OPS_ADDRESS",
+            "OPS_MASTER_KEY",
+            "OPS_STARTED_AS",
+            "RUST_LOG",
+        ] {
             command.env_remove(variable);
         }
         command.env("OPS_DATA", self.data()).args(arguments).kill_on_drop(true);

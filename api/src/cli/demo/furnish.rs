@@ -9,7 +9,7 @@ use super::traffic::{self, PATTERNS};
 use crate::cli::end::Stopped;
 use crate::cli::progress::{Counts, bar};
 use crate::cli::session::Session;
-use chrono::{DateTime, SubsecRound, TimeDelta, Timelike};
+use chrono::{DateTime, TimeDelta};
 use commands::{
     AccessCommand, Caller, Command, Executor, Failure, PurchaseCommand, Receipt, Request,
     ServiceCommand, Subject, TenancyCommand, UsageReport, UsageVerdict,
@@ -42,7 +42,7 @@ struct InUse;
 pub(super) struct Furnished {
     /// The organizations by short name.
     pub(super) organizations: HashMap<&'static str, OrganizationId>,
-    /// When the first of them was made; the day of traffic ends with this hour.
+    /// When the first of them was made; the traffic is that of the day before.
     pub(super) made_at: Instant,
     /// Commands and usage records that are new.
     pub(super) new: u64,
@@ -175,12 +175,21 @@ impl<'a> Furnisher<'a> {
     }
 
     async fn catalogue(&mut self) -> Result<(), Stopped> {
-        for (step, offer) in offers()? {
+        let offers = offers()?;
+        let named = |name: &str| offers.iter().filter(|(_, offer)| offer.name() == name).count();
+        let is_first = |step: &str| step.starts_with("tier/") && step.ends_with("/1");
+        let first_versions = offers.iter().filter(|(step, _)| is_first(step)).count();
+        let (versions, add_ons) = (named("tier_publish"), named("add_on_publish"));
+        let (packs, meters) = (named("credit_pack_publish"), named("meter_define"));
+        let (tiers, models) = (first_versions, named("model_price"));
+        let told = format!(
+            "the catalogue is published: {versions} versions of {tiers} tiers, {add_ons} add-ons, \
+             {packs} credit packs, {meters} meters, {models} models, the rate card"
+        );
+        for (step, offer) in offers {
             self.as_admin(&step, offer).await?;
         }
-        self.tell(
-            "the catalogue is published: tiers, add-ons, credit packs, meters, models, rates",
-        );
+        self.tell(&told);
         Ok(())
     }
 
@@ -338,8 +347,7 @@ impl<'a> Furnisher<'a> {
     /// A day of calls, hour by hour, as each organization's gateway would tell them.
     async fn traffic(&mut self) -> Result<(), Stopped> {
         let made_at = self.made_at.ok_or("the organizations were made by another version")?;
-        let end = made_at.trunc_subsecs(0).with_minute(0).and_then(|at| at.with_second(0));
-        let from = end.unwrap_or(made_at) - TimeDelta::days(1);
+        let from = traffic::day_before(made_at);
         let calls: u64 = PATTERNS.iter().map(|pattern| pattern.calls).sum();
         let shown = bar(self.quiet, Counts::Things, "a day of traffic", Some(calls));
         for hour in 0..traffic::HOURS {

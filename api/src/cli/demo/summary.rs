@@ -3,10 +3,10 @@
 use super::furnish::Furnished;
 use super::keys;
 use super::people::COMPANIES;
+use super::traffic::day_before;
 use crate::cli::end::Stopped;
 use crate::cli::progress::grouped;
 use crate::cli::session::Session;
-use chrono::TimeDelta;
 use domain::Event;
 use domain::credits::{Account, Event as CreditEvent, Verdict};
 use domain::tenancy::Organization;
@@ -49,9 +49,9 @@ pub(super) async fn summary(session: &Session, made: &Furnished) -> Result<Strin
             "{slug:<15} {tier:<15} {records:>8} {charged:>14} {left:>18} {owed:>14}\n"
         ));
     }
-    let hour = made.made_at.format("%Y-%m-%d %H:00");
+    let day = day_before(made.made_at).format("%Y-%m-%d");
     text.push_str(&format!(
-        "\nThe traffic is that of the 24 hours before {hour} UTC. One credit is worth $0.001.\n\
+        "\nThe traffic is that of {day}, UTC. One credit is worth $0.001.\n\
          paper-plane has no credits: what it used is owed, neither lost nor free.\n"
     ));
     Ok(text)
@@ -116,7 +116,7 @@ pub(super) fn next_steps(
     };
     let address = address.map_or_else(|| "127.0.0.1:8080".to_owned(), |it| it.to_string());
     let acme = made.organizations.get("acme").map(OrganizationId::to_string).unwrap_or_default();
-    let period = (made.made_at - TimeDelta::hours(1)).format("%Y-%m");
+    let period = day_before(made.made_at).format("%Y-%m");
     let balances = json!({ "query": "{ organization(slug: \"magic-unicorn\") \
         { name tier creditBalance { available owed } } }" });
     let bill = json!({ "query": format!("{{ bill(organizationId: \"{acme}\", period: \"{period}\") \

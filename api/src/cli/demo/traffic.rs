@@ -91,10 +91,16 @@ pub(super) const PATTERNS: &[Pattern] = &[
     },
 ];
 
+/// The beginning of the day (UTC) before a moment.
+pub(super) fn day_before(moment: Instant) -> Instant {
+    let begun = moment.date_naive().and_time(chrono::NaiveTime::MIN).and_utc();
+    begun - TimeDelta::days(1)
+}
+
 /// The calls of an organization in one hour of the day that begins at `from`, oldest first.
 pub(super) fn hour(pattern: &Pattern, from: Instant, hour: u64) -> Result<Vec<UsageItem>, Mistake> {
     let begin = from + TimeDelta::hours(i64::try_from(hour)?);
-    let (before, after) = (calls_until(pattern, from, hour), calls_until(pattern, from, hour + 1));
+    let (before, after) = (calls_until(pattern, hour), calls_until(pattern, hour + 1));
     let mut random = Random(pattern.seed.wrapping_mul(1_000).wrapping_add(hour));
     let mut times: Vec<u64> = (before..after).map(|_| random.below(HOUR_MICROS)).collect();
     times.sort_unstable();
@@ -106,14 +112,9 @@ pub(super) fn hour(pattern: &Pattern, from: Instant, hour: u64) -> Result<Vec<Us
 }
 
 /// How many of the day's calls there are before an hour; whole numbers that add up to the day's.
-fn calls_until(pattern: &Pattern, from: Instant, hour: u64) -> u64 {
-    use chrono::Timelike;
-    let first = u64::from(from.hour());
-    let weight = |n: u64| {
-        let hour_of_day = usize::try_from((first + n) % HOURS).unwrap_or_default();
-        DAY[hour_of_day]
-    };
-    let until: u64 = (0..hour).map(weight).sum();
+fn calls_until(pattern: &Pattern, hour: u64) -> u64 {
+    let hours = usize::try_from(hour).unwrap_or(DAY.len());
+    let until: u64 = DAY.iter().take(hours).sum();
     pattern.calls * until / DAY.iter().sum::<u64>()
 }
 
@@ -195,7 +196,9 @@ mod tests {
     use super::*;
 
     fn day(pattern: &Pattern) -> Vec<UsageItem> {
-        let from = chrono::DateTime::from_timestamp(1_800_000_000, 0).expect("a moment");
+        let moment = chrono::DateTime::from_timestamp(1_800_000_000, 0).expect("a moment");
+        let from = day_before(moment);
+        assert_eq!(from.to_rfc3339(), "2027-01-14T00:00:00+00:00");
         (0..HOURS).flat_map(|number| hour(pattern, from, number).expect("an hour")).collect()
     }
 
@@ -229,8 +232,7 @@ mod tests {
 
     #[test]
     fn the_night_is_quieter_than_the_day() {
-        let from = chrono::DateTime::from_timestamp(1_800_057_600, 0).expect("midnight");
-        assert_eq!(from.to_rfc3339(), "2027-01-16T00:00:00+00:00");
+        let from = chrono::DateTime::UNIX_EPOCH;
         let calls = |number| hour(&PATTERNS[0], from, number).expect("an hour").len();
         assert!(calls(10) > 5 * calls(3), "{} and {}", calls(10), calls(3));
     }
