@@ -2,6 +2,7 @@
 //!
 //! A kept state may be behind what other processes appended. That is safe for a yes, because the
 //! append checks the version it was decided at; a no is only given on a state that was just read.
+//! Only what is on disk is folded: a version that a crash took back would come again as another.
 
 use crate::failure::Failure;
 use domain::{Aggregate, Event, OfAnotherKind};
@@ -64,7 +65,7 @@ impl Loader {
             Some(loaded) => loaded,
             None => Loaded { state: A::default(), version: 0 },
         };
-        let news = self.log.read_stream(&stream, known.version, None).await?;
+        let news = self.log.read_stream_settled(&stream, known.version).await?;
         if news.is_empty() {
             return Ok(known);
         }

@@ -83,10 +83,23 @@ impl Follower {
     /// The next events, at least one and at most `limit`; waits until there are any. May be
     /// abandoned at any time: nothing is skipped.
     pub async fn next_page(&mut self, limit: usize) -> Result<Vec<Recorded>, ReadError> {
+        self.next(limit, false).await
+    }
+
+    /// The same, all of them on disk: for whoever acts on them by a further append.
+    pub async fn next_settled_page(&mut self, limit: usize) -> Result<Vec<Recorded>, ReadError> {
+        self.next(limit, true).await
+    }
+
+    async fn next(&mut self, limit: usize, settled: bool) -> Result<Vec<Recorded>, ReadError> {
+        let (limit, end) = (limit.max(1), Position(i64::MAX));
         loop {
             // Marked as seen before looking: what is appended after the look rings again.
             self.rings.mark_unchanged();
-            let page = self.log.read(self.after, limit.max(1)).await?;
+            let page = match settled {
+                true => self.log.read_settled(self.after, end, limit).await?,
+                false => self.log.read(self.after, limit).await?,
+            };
             if let Some(last) = page.last() {
                 self.after = last.position;
                 return Ok(page);

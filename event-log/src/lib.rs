@@ -26,6 +26,7 @@ mod queue;
 mod read;
 mod read_ahead;
 mod record;
+mod settled;
 mod snapshots;
 mod usage;
 mod usage_call;

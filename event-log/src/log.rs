@@ -7,6 +7,7 @@ use crate::evidence;
 use crate::follow::Bell;
 use crate::migrate::SCHEMA_VERSION;
 use crate::queue::{CommandJob, Queue, UsageJob};
+use crate::settled::OnDisk;
 use crate::usage::{UsageBatch, UsageReceipt, content_key};
 use crate::writer::Writer;
 use sqlx::PgPool;
@@ -121,6 +122,7 @@ struct Shared {
     queue: Arc<Queue>,
     pool: PgPool,
     bell: Bell,
+    on_disk: OnDisk,
     writers: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -162,7 +164,8 @@ impl EventLog {
             })
             .collect();
         let bell = Bell::hang(pool.clone(), settings.poll_floor);
-        let shared = Shared { queue, pool, bell, writers: Mutex::new(writers) };
+        let on_disk = OnDisk::default();
+        let shared = Shared { queue, pool, bell, on_disk, writers: Mutex::new(writers) };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -175,7 +178,9 @@ impl EventLog {
         let events = prepare(std::mem::take(&mut append.events))?;
         let (reply, outcome) = oneshot::channel();
         self.shared.queue.push_command(CommandJob { append, events, bytes, reply })?;
-        outcome.await.unwrap_or_else(|_| Err(abandoned()))
+        let receipt = outcome.await.unwrap_or_else(|_| Err(abandoned()))?;
+        self.shared.on_disk.reaches(receipt.last_position);
+        Ok(receipt)
     }
 
     /// Records up to a thousand usage records of one source, each counted once for ever.
@@ -197,13 +202,21 @@ impl EventLog {
         let (reply, outcome) = oneshot::channel();
         let job = UsageJob { batch, usage_ids, contents, events, places, reply };
         self.shared.queue.push_usage(job)?;
-        outcome.await.unwrap_or_else(|_| Err(abandoned()))
+        let receipt = outcome.await.unwrap_or_else(|_| Err(abandoned()))?;
+        if let Some(last) = receipt.last_position {
+            self.shared.on_disk.reaches(last);
+        }
+        Ok(receipt)
     }
 
     /// The connections of readers, projections and flows, as the service's role.
     #[must_use]
     pub fn pool(&self) -> &PgPool {
         &self.shared.pool
+    }
+
+    pub(crate) fn on_disk(&self) -> &OnDisk {
+        &self.shared.on_disk
     }
 
     pub(crate) fn bell(&self) -> &Bell {

@@ -1,12 +1,13 @@
 //! Reading the log: by position, by stream, by id, by time.
 //!
 //! Every answer is a prefix of the truth without gaps. A read may show an event a moment before it
-//! is on disk; whatever leaves the process because of it waits for [`EventLog::settle`] first.
+//! is on disk; whatever leaves the process because of it waits for [`EventLog::settle`] first, and
+//! whoever appends because of it reads what is settled (`settled.rs`).
 
 use crate::{EventLog, Position, Receipt, Recorded, StreamId};
 use chrono::{DateTime, Utc};
 use sqlx::Row;
-use sqlx::postgres::PgRow;
+use sqlx::postgres::{PgConnection, PgRow};
 use uuid::Uuid;
 
 /// Why the log could not be read.
@@ -35,22 +36,23 @@ macro_rules! columns {
 impl EventLog {
     /// The position of the last event.
     pub async fn head(&self) -> Result<Position, ReadError> {
-        let sql = "select last from event_log.log_batch order by first desc limit 1";
-        let last: Option<i64> = sqlx::query_scalar(sql).fetch_optional(self.pool()).await?;
-        Ok(Position(last.unwrap_or_default()))
+        let mut connection = self.pool().acquire().await?;
+        Ok(head(&mut connection).await?)
     }
 
     /// What a command was answered, if it took effect. What this says is on disk.
     pub async fn receipt(&self, command_id: Uuid) -> Result<Option<Receipt>, ReadError> {
+        let mut connection = self.pool().acquire().await?;
         let row = sqlx::query(
             "select tenant, first, last, recorded_at, event_ids
                from event_log.command_receipt where command_id = $1",
         )
         .bind(command_id)
-        .fetch_optional(self.pool())
+        .fetch_optional(&mut *connection)
         .await?;
         let Some(row) = row else { return Ok(None) };
-        self.settle().await?;
+        // On the same connection: had it been lost meanwhile, so would be the connection.
+        flush(&mut connection).await?;
         Ok(Some(Receipt {
             command_id,
             tenant: row.try_get("tenant")?,
@@ -60,15 +62,6 @@ impl EventLog {
             event_ids: row.try_get("event_ids")?,
             was_replayed: true,
         }))
-    }
-
-    /// Returns once everything that was visible before the call is on disk.
-    pub async fn settle(&self) -> Result<(), ReadError> {
-        let sql = "select event_log.flush(case when has_function_privilege(
-                'pg_logical_emit_message(boolean, text, text)', 'execute')
-            then 'message' else 'row' end)";
-        sqlx::query(sql).execute(self.pool()).await?;
-        Ok(())
     }
 
     /// Up to `limit` events after a position, in order.
@@ -83,24 +76,8 @@ impl EventLog {
         to: Position,
         limit: usize,
     ) -> Result<Vec<Recorded>, ReadError> {
-        // Positions have no gaps: a range says what a limit would, and names its partitions.
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let to = to.0.min(after.0.saturating_add(limit));
-        let rows =
-            sqlx::query(concat!(columns!(), "where position > $1 and position <= $2 order by 1"))
-                .bind(after.0)
-                .bind(to)
-                .fetch_all(self.pool())
-                .await?;
-        let events = rows.iter().map(recorded).collect::<Result<Vec<_>, _>>()?;
-        let mut expected = after.next();
-        for event in &events {
-            if event.position != expected {
-                return Err(ReadError::Gap { expected, found: event.position });
-            }
-            expected = expected.next();
-        }
-        Ok(events)
+        let mut connection = self.pool().acquire().await?;
+        range(&mut connection, after, to, limit).await
     }
 
     /// The events of a stream after a version, up to a position if one is given.
@@ -110,16 +87,8 @@ impl EventLog {
         after_version: i64,
         at: Option<Position>,
     ) -> Result<Vec<Recorded>, ReadError> {
-        let rows = sqlx::query(concat!(
-            columns!(),
-            "where stream = $1 and stream_version > $2 and position <= $3 order by stream_version"
-        ))
-        .bind(stream.as_str())
-        .bind(after_version)
-        .bind(at.map_or(i64::MAX, |position| position.0))
-        .fetch_all(self.pool())
-        .await?;
-        Ok(rows.iter().map(recorded).collect::<Result<Vec<_>, _>>()?)
+        let mut connection = self.pool().acquire().await?;
+        stream_range(&mut connection, stream, after_version, at).await
     }
 
     /// The version of a stream and the position of its last event, if it has any.
@@ -188,6 +157,68 @@ impl EventLog {
         let query = sqlx::query_scalar(sql).bind(tenant).bind(source).bind(usage_id);
         Ok(query.fetch_optional(self.pool()).await?)
     }
+}
+
+/// The position of the last event that is visible.
+pub(crate) async fn head(connection: &mut PgConnection) -> Result<Position, sqlx::Error> {
+    let sql = "select last from event_log.log_batch order by first desc limit 1";
+    let last: Option<i64> = sqlx::query_scalar(sql).fetch_optional(connection).await?;
+    Ok(Position(last.unwrap_or_default()))
+}
+
+/// Up to `limit` events after a position and up to another.
+pub(crate) async fn range(
+    connection: &mut PgConnection,
+    after: Position,
+    to: Position,
+    limit: usize,
+) -> Result<Vec<Recorded>, ReadError> {
+    // Positions have no gaps: a range says what a limit would, and names its partitions.
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let to = to.0.min(after.0.saturating_add(limit));
+    let rows =
+        sqlx::query(concat!(columns!(), "where position > $1 and position <= $2 order by 1"))
+            .bind(after.0)
+            .bind(to)
+            .fetch_all(connection)
+            .await?;
+    let events = rows.iter().map(recorded).collect::<Result<Vec<_>, _>>()?;
+    let mut expected = after.next();
+    for event in &events {
+        if event.position != expected {
+            return Err(ReadError::Gap { expected, found: event.position });
+        }
+        expected = expected.next();
+    }
+    Ok(events)
+}
+
+/// The events of a stream after a version, up to a position if one is given.
+pub(crate) async fn stream_range(
+    connection: &mut PgConnection,
+    stream: &StreamId,
+    after_version: i64,
+    at: Option<Position>,
+) -> Result<Vec<Recorded>, ReadError> {
+    let rows = sqlx::query(concat!(
+        columns!(),
+        "where stream = $1 and stream_version > $2 and position <= $3 order by stream_version"
+    ))
+    .bind(stream.as_str())
+    .bind(after_version)
+    .bind(at.map_or(i64::MAX, |position| position.0))
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.iter().map(recorded).collect::<Result<Vec<_>, _>>()?)
+}
+
+/// Returns once everything that was visible before is on disk.
+pub(crate) async fn flush(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let sql = "select event_log.flush(case when has_function_privilege(
+            'pg_logical_emit_message(boolean, text, text)', 'execute')
+        then 'message' else 'row' end)";
+    sqlx::query(sql).execute(connection).await?;
+    Ok(())
 }
 
 pub(crate) fn recorded(row: &PgRow) -> Result<Recorded, sqlx::Error> {

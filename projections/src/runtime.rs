@@ -182,7 +182,8 @@ impl Work {
                         return Ok(End::Changed);
                     }
                 }
-                recorded = tail.follower.next_page(self.options.page_events) => {
+                // On disk: a page in memory must not outlive a crash that its events do not.
+                recorded = tail.follower.next_settled_page(self.options.page_events) => {
                     let recorded = recorded?;
                     tail.seen = recorded.last().map(|event| event.event_id);
                     let Some(page) = decoder.page(recorded) else { continue };

@@ -2,10 +2,11 @@
 //! Nobody may have acted on it.
 //!
 //! The moment is made long: while the brake is on, no append reaches the disk, though everybody
-//! sees it. Then the database stops at once and starts again.
+//! sees it. Then one of the database's processes is killed, whereupon it ends all others, forgets
+//! what they shared, and begins anew from the disk.
 
 use crate::programs::furnished::{Furnished, MODEL, furnish};
-use crate::programs::{Folder, eventually};
+use crate::programs::{Folder, eventually, signal};
 use commands::flows::{self, charging};
 use commands::{
     Caller, CreditCommand, Executor, Failure, Outcome, Request, SystemClock, UsageItem,
@@ -22,25 +23,29 @@ use std::time::Duration;
 use test_postgres::Server;
 use tokio::runtime::Runtime;
 
-/// Every barrier waits while there is a row in `brake`, and nothing else writes to the disk soon.
-const BRAKE: &str = "
-    alter system set wal_writer_delay = '10s';
-    create table public.brake (is_on boolean);
-    grant select on public.brake to public;
-    alter function event_log.flush(text) rename to flush_without_brake;
-    create function event_log.flush(barrier text) returns void language plpgsql as $$
-    begin
-        while exists (select from public.brake) loop
-            perform pg_sleep(0.01);
-        end loop;
-        perform event_log.flush_without_brake(barrier);
-    end
-    $$;
-    grant execute on function event_log.flush(text) to public;";
+/// Every barrier waits while there is a row in `brake`.
+const BRAKE: [&str; 6] = [
+    "create table public.brake (is_on boolean)",
+    "grant select on public.brake to public",
+    "alter function event_log.flush(text) rename to flush_without_brake",
+    "create function event_log.flush(barrier text) returns void language plpgsql as $$
+     begin
+         while exists (select from public.brake) loop
+             perform pg_sleep(0.01);
+         end loop;
+         perform event_log.flush_without_brake(barrier);
+     end
+     $$",
+    // Writing pages of tables would write the log before them.
+    "alter system set bgwriter_lru_maxpages = 0",
+    "select pg_reload_conf()",
+];
 
 /// A database with a brake, and what is written in it.
 struct Scene {
     database: Server,
+    /// The process that writes to the disk what nobody waits for; it is stopped while braking.
+    writer: u32,
     furnished: Furnished,
     place: Place,
     _folder: Folder,
@@ -53,11 +58,11 @@ impl Scene {
         let url = database.role("opscenter_service").to_url_lossy();
         place.database_url = Some(url.to_string());
         let furnished = furnish(&place).await;
-        for statement in BRAKE.split_inclusive("$$;").flat_map(statements) {
-            database.execute(&statement).await;
+        for statement in BRAKE {
+            database.execute(statement).await;
         }
-        database.execute("select pg_reload_conf()").await;
-        Self { database, furnished, place, _folder: folder }
+        let writer = writer_of(&database).await.expect("every database has one");
+        Self { database, writer, furnished, place, _folder: folder }
     }
 
     async fn open(&self) -> Process {
@@ -66,30 +71,26 @@ impl Scene {
 
     async fn brake(&self) {
         self.database.execute("insert into public.brake values (true)").await;
+        signal(self.writer, "STOP");
     }
 
     /// Everything that was not on disk is gone.
-    async fn crash(&mut self) {
-        self.database.crash_and_restart();
+    async fn crash(&self) {
+        signal(self.writer, "KILL");
+        eventually("a database that began anew", async || {
+            let writer = writer_of(&self.database).await?;
+            (writer != self.writer).then_some(())
+        })
+        .await;
         self.database.execute("delete from public.brake").await;
     }
 }
 
-/// Statements outside of functions, one by one: some cannot run inside a transaction.
-fn statements(text: &str) -> Vec<String> {
-    match text.split_once("create function") {
-        None => split(text),
-        Some((before, function)) => {
-            let mut all = split(before);
-            all.push(format!("create function{function}"));
-            all
-        }
-    }
-}
-
-fn split(text: &str) -> Vec<String> {
-    let parts = text.split(';').map(str::trim).filter(|part| !part.is_empty());
-    parts.map(str::to_owned).collect()
+async fn writer_of(database: &Server) -> Option<u32> {
+    let mut connection = database.admin().connect().await.ok()?;
+    let sql = "select pid from pg_stat_activity where backend_type = 'walwriter'";
+    let found: Option<i32> = sqlx::query_scalar(sql).fetch_optional(&mut connection).await.ok()?;
+    u32::try_from(found?).ok()
 }
 
 /// A process of its own, as far as the database can tell: dropped, it ends where it stands.
@@ -108,7 +109,9 @@ impl Process {
             let keys = opened.keys().expect("there are keys").clone();
             Executor::new(opened.log().clone(), keys, Arc::new(SystemClock))
         });
-        let executor = opening.await.expect("it opens");
+        let executor: Executor = opening.await.expect("it opens");
+        // So that it can decide by what happened until now without asking the disk again.
+        executor.log().settle().await.expect("it is on disk");
         Self { threads: Some(threads), executor }
     }
 
@@ -187,7 +190,7 @@ async fn used_and_charged(log: &EventLog) -> (Vec<i64>, Vec<i64>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn usage_that_a_crash_took_back_is_not_charged() {
-    let mut scene = Scene::set().await;
+    let scene = Scene::set().await;
     let (gateway, charger) = (scene.open().await, scene.open().await);
     scene.brake().await;
     let before = gateway.head().await;
@@ -212,7 +215,7 @@ async fn usage_that_a_crash_took_back_is_not_charged() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn credits_that_a_crash_took_back_are_not_spent() {
-    let mut scene = Scene::set().await;
+    let scene = Scene::set().await;
     let organization_id = scene.furnished.counted;
     let (giver, spender) = (scene.open().await, scene.open().await);
     scene.brake().await;

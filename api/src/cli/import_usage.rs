@@ -158,7 +158,8 @@ impl ImportUsage {
         let imported = imported?;
         let stops = self.on_error == OnError::Stop;
         let end = imported.end(stops);
-        imported.print(self.json, &input.name(), end == End::Refused)?;
+        let (name, payer) = (input.name(), self.organization.as_str());
+        imported.print(self.json, (&name, payer), end == End::Refused)?;
         Ok(end)
     }
 

@@ -3,17 +3,14 @@
 //!
 //! * [`access`]: permission and scope, asked once each in a request.
 //! * [`freshness`]: the read models that a request uses, and waiting for just those.
-//! * [`durability`]: an answer leaves when what it derives from is on disk.
 //! * [`loaders`]: what many rows of one answer point to, read together.
 //! * [`history`]: things as they were, by folding one stream through the read model's own handler.
 
 mod access;
-mod durability;
 mod freshness;
 mod history;
 mod loaders;
 
-pub(crate) use durability::Durability;
 pub(crate) use history::{AsOf, at_position, fold, version};
 
 use crate::problem::{Code, Problem};
@@ -23,7 +20,6 @@ use freshness::Freshness;
 use loaders::Loaders;
 use projections::Progress;
 use sqlx::PgPool;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 /// What every request of this server shares. Clones share everything.
@@ -33,8 +29,6 @@ pub(crate) struct Services {
     pub(crate) executor: Executor,
     /// How far the read models are.
     pub(crate) progress: Progress,
-    /// What is known to be on disk.
-    pub(crate) durability: Arc<Durability>,
     /// Tells this log's positions from another's.
     pub(crate) log_id: u32,
 }
@@ -102,7 +96,6 @@ impl Asking {
     /// A command took effect; that it did is on disk.
     pub(crate) fn note_receipt(&self, receipt: &Receipt) {
         self.written.fetch_max(receipt.position.0, Ordering::Relaxed);
-        self.services.durability.is_on_disk(receipt.position);
     }
 
     /// Returns once everything that the answer can derive from is on disk, with the position that
@@ -112,8 +105,7 @@ impl Asking {
         if !self.has_read.load(Ordering::Relaxed) {
             return Ok(written);
         }
-        let head = self.services.log().head().await?;
-        self.services.durability.reach(self.services.log(), head).await?;
+        let head = self.services.log().settle().await?;
         Ok(self.freshness.complete_up_to().await.unwrap_or(head))
     }
 

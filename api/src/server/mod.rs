@@ -16,7 +16,7 @@ pub(crate) use setup_link::has_administrator;
 use crate::graphql::Documents;
 use crate::http::{App, router};
 use crate::metrics;
-use crate::reading::{Durability, Services};
+use crate::reading::Services;
 use commands::flows::Flows;
 use commands::{Clock, Executor, SystemClock};
 use event_log::{EventLog, KeyRing, Position};
@@ -85,7 +85,6 @@ impl Server {
         let services = Services {
             executor: executor.clone(),
             progress: projections.progress(),
-            durability: Arc::new(Durability::default()),
             log_id: log_id(&log).await?,
         };
         let flows = Flows::start(&executor);

@@ -54,7 +54,7 @@ pub(super) async fn run(executor: Executor, stop: CancellationToken) {
 async fn follow(executor: &Executor, stop: &CancellationToken) -> Result<(), Failure> {
     let mut charging = Charging::begin(executor).await?;
     let mut follower = executor.log().follow(charging.at);
-    while let Some(page) = stop.run_until_cancelled(follower.next_page(PAGE)).await {
+    while let Some(page) = stop.run_until_cancelled(follower.next_settled_page(PAGE)).await {
         if !charging.work_off(executor, &page?).await? {
             return Ok(());
         }
@@ -73,7 +73,7 @@ pub async fn catch_up(
 ) -> Result<(), Failure> {
     let mut charging = Charging::begin(executor).await?;
     while charging.at < to {
-        let page = executor.log().read_to(charging.at, to, PAGE).await?;
+        let page = executor.log().read_settled(charging.at, to, PAGE).await?;
         if page.is_empty() {
             break;
         }

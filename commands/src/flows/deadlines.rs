@@ -73,7 +73,7 @@ pub(super) async fn run(executor: Executor, stop: CancellationToken) {
 async fn set_timers(executor: &Executor, to: Position) -> Result<(), Failure> {
     let mut at = super::position(executor, NAME).await?;
     while at < to {
-        let page = executor.log().read_to(at, to, PAGE).await?;
+        let page = executor.log().read_settled(at, to, PAGE).await?;
         let Some(end) = page.last().map(|recorded| recorded.position) else {
             break;
         };

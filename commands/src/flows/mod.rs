@@ -1,9 +1,9 @@
 //! Flows: what happens because something happened.
 //!
-//! A flow reads the log in order and asks for commands. The commands' ids follow from the flow's
-//! name and the position that caused them, so that reading a page twice does nothing twice; the
-//! flow's own position moves by compare-and-set after the page was worked off. Any number of
-//! processes may run the same flow.
+//! A flow reads the log in order, as far as it is on disk, and asks for commands. The commands' ids
+//! follow from the flow's name and the position that caused them, so that reading a page twice does
+//! nothing twice; the flow's own position moves by compare-and-set after the page was worked off.
+//! Any number of processes may run the same flow.
 //!
 //! * [`charging`]: recorded usage is priced and charged to credits.
 //! * [`reactions`]: a new organization gets its tier's credits; a paid purchase its own.

@@ -92,7 +92,7 @@ async fn follow(executor: &Executor, stop: &CancellationToken) -> Result<(), Fai
     let mut at = position(executor, NAME).await?;
     let mut book = PriceBook::at(executor.log(), at).await?;
     let mut follower = executor.log().follow(at);
-    while let Some(page) = stop.run_until_cancelled(follower.next_page(PAGE)).await {
+    while let Some(page) = stop.run_until_cancelled(follower.next_settled_page(PAGE)).await {
         let page = page?;
         let Some(end) = page.last().map(|recorded| recorded.position) else {
             continue;
@@ -111,7 +111,7 @@ pub(super) async fn catch_up(executor: &Executor, to: Position) -> Result<(), Fa
     let mut at = position(executor, NAME).await?;
     let mut book = PriceBook::at(executor.log(), at).await?;
     while at < to {
-        let page = executor.log().read_to(at, to, PAGE).await?;
+        let page = executor.log().read_settled(at, to, PAGE).await?;
         let Some(end) = page.last().map(|recorded| recorded.position) else {
             break;
         };

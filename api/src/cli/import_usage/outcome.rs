@@ -109,7 +109,12 @@ impl UsageImported {
         }
     }
 
-    pub(super) fn print(&self, json: bool, input: &str, stopped: bool) -> Result<(), Stopped> {
+    pub(super) fn print(
+        &self,
+        json: bool,
+        (input, payer): (&str, &str),
+        stopped: bool,
+    ) -> Result<(), Stopped> {
         if json {
             return print(&format!("{}\n", serde_json::to_string_pretty(self)?));
         }
@@ -126,7 +131,7 @@ impl UsageImported {
             lines.push(format!("  {} recorded before", grouped(self.repeated)));
         }
         lines.push(format!("  {} refused", grouped(self.refused)));
-        lines.push(self.price_line());
+        lines.push(self.price_line(payer));
         lines.extend(self.warnings.iter().map(|warning| format!("warning: {warning}")));
         lines.extend(self.next_step(stopped).map(str::to_owned));
         print(&format!("{}\n", lines.join("\n")))
@@ -139,8 +144,8 @@ impl UsageImported {
         }
     }
 
-    fn price_line(&self) -> String {
-        let (usd, whose) = (&self.price_usd, &self.organization);
+    fn price_line(&self, whose: &str) -> String {
+        let usd = &self.price_usd;
         match (self.dry_run, self.charged) {
             (true, _) => format!("  they would cost {whose} {usd} USD at today's prices"),
             (false, true) => format!("  {usd} USD at today's prices, charged to {whose}"),

@@ -186,9 +186,6 @@ pub(crate) async fn record(asking: &Asking, report: UsageReport) -> Result<Usage
     match result {
         Ok(answer) => {
             count(&answer);
-            if let Some(position) = answer.last_position {
-                asking.services.durability.is_on_disk(position);
-            }
             Ok(answer)
         }
         Err(failure) => {
