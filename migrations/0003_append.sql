@@ -8,6 +8,9 @@
 -- everything before it, and commit records enter the write-ahead log in lock order: what survives
 -- a crash is a prefix. A routine that is "security definer" may not commit, hence the split
 -- between the procedures (rights of the caller) and the functions (rights of the owner).
+--
+-- A function that is assigned to `ignored` is evaluated by PL/pgSQL itself; "perform" would make a
+-- query of it, which costs several times as much.
 
 -- The clock of the log, in one place so that a test can turn it.
 create function event_log.clock() returns timestamptz
@@ -28,9 +31,11 @@ language sql security definer set search_path = pg_catalog, pg_temp as
 -- Writes something small whose durable commit covers everything committed before it.
 create function event_log.flush(barrier text) returns void
 language plpgsql as $$
+declare
+    ignored text;
 begin
     if current_setting('synchronous_commit') = 'off' then
-        perform set_config('synchronous_commit', 'on', true);
+        ignored := set_config('synchronous_commit', 'on', true);
     end if;
     if barrier = 'row' then
         perform event_log.beat();
@@ -39,7 +44,7 @@ begin
         -- Flushes by itself and needs no transaction id; it does not wait for a standby.
         perform pg_logical_emit_message(false, 'event_log', '', true);
     else
-        perform pg_logical_emit_message(true, 'event_log', '');
+        ignored := pg_logical_emit_message(true, 'event_log', '');
     end if;
 end
 $$;
@@ -47,6 +52,8 @@ $$;
 -- How the first transaction commits: without waiting when a flush follows, durably otherwise.
 create function event_log.set_commit(barrier text) returns void
 language plpgsql as $$
+declare
+    ignored text;
 begin
     -- The statement after the lock must see every earlier commit: only this level does.
     if current_setting('transaction_isolation') <> 'read committed' then
@@ -55,9 +62,9 @@ begin
             using errcode = 'invalid_transaction_state';
     end if;
     if barrier <> 'none' then
-        perform set_config('synchronous_commit', 'off', true);
+        ignored := set_config('synchronous_commit', 'off', true);
     elsif current_setting('synchronous_commit') = 'off' then
-        perform set_config('synchronous_commit', 'on', true);
+        ignored := set_config('synchronous_commit', 'on', true);
     end if;
 end
 $$;
@@ -68,9 +75,10 @@ create function event_log.take_turn(out head bigint, out chain bytea, out capaci
                                     out recorded_at timestamptz)
 language plpgsql as $$
 declare
-    before timestamptz;
+    before  timestamptz;
+    ignored text;
 begin
-    perform pg_advisory_xact_lock(1869640547, 1);
+    ignored := pg_advisory_xact_lock(1869640547, 1);
     select b.last, b.chain, b.recorded_at, p.last into head, chain, before, capacity
       from (select max(last) as last from event_log.log_partition) p
       left join lateral (select * from event_log.log_batch order by first desc limit 1) b on true;
@@ -89,7 +97,8 @@ create function event_log.close_batch(previous bytea, first bigint, recorded_at 
                                       places integer[], hashes bytea[])
 returns void language plpgsql as $$
 declare
-    events integer := cardinality(places);
+    events  integer := cardinality(places);
+    ignored text;
 begin
     insert into event_log.log_batch (first, last, recorded_at, chain)
     select first, first + events - 1, recorded_at,
@@ -97,7 +106,7 @@ begin
                   || int8send((extract(epoch from recorded_at) * 1000000)::bigint)
                   || string_agg(hashes[p.e], ''::bytea order by p.nth))
       from unnest(places) with ordinality as p (e, nth);
-    perform pg_notify('event_log', (first + events - 1)::text);
+    ignored := pg_notify('event_log', (first + events - 1)::text);
 end
 $$;
 
@@ -188,6 +197,7 @@ declare
     s        integer;
     e        integer := 0;
     v        integer := 1;
+    ignored  text;
 begin
     select * into turn from event_log.take_turn();
     tail := turn.head;
@@ -299,7 +309,7 @@ begin
           from unnest(places) with ordinality as p (e, nth),
                unnest(string_to_array(tag_lists[p.e], chr(31))) as t (tag);
     end if;
-    perform event_log.close_batch(turn.chain, turn.head + 1, turn.recorded_at, places,
+    ignored := event_log.close_batch(turn.chain, turn.head + 1, turn.recorded_at, places,
                                   event_hashes);
 end
 $$;
@@ -334,10 +344,12 @@ create procedure event_log.append(
     inout outcomes smallint[], inout firsts bigint[], inout lasts bigint[],
     inout times timestamptz[], inout details text[], inout numbers bigint[], inout room bigint)
 language plpgsql as $$
+declare
+    ignored text;
 begin
     -- Inside a caller's transaction this first commit fails at once, before any lock is taken.
     commit;
-    perform event_log.set_commit(barrier);
+    ignored := event_log.set_commit(barrier);
     select * into outcomes, firsts, lasts, times, details, numbers, room
       from event_log.record_commands(
         command_ids, command_tenants, command_hashes, event_counts, stream_names, version_of,
@@ -347,7 +359,7 @@ begin
         payload_salts, subject_lists, event_hashes, tag_lists);
     commit;
     if barrier <> 'none' then
-        perform event_log.flush(barrier);
+        ignored := event_log.flush(barrier);
     end if;
 end
 $$;

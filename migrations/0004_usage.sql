@@ -37,6 +37,7 @@ declare
     receipt record;
     number  integer;
     places  integer[];     -- records that are new, in order of position
+    ignored text;
 begin
     select * into turn from event_log.take_turn();
     outcome := 0;
@@ -105,7 +106,7 @@ begin
     insert into event_log.usage_identity
     select number, usage_ids[p.e], contents[p.e], turn.head + p.nth
       from unnest(places) with ordinality as p (e, nth);
-    perform event_log.close_batch(turn.chain, first, turn.recorded_at, places, event_hashes);
+    ignored := event_log.close_batch(turn.chain, first, turn.recorded_at, places, event_hashes);
 end
 $$;
 
@@ -119,10 +120,12 @@ create procedure event_log.append_usage(
     inout outcome smallint, inout positions bigint[], inout standing uuid[], inout first bigint,
     inout last bigint, inout recorded_at timestamptz, inout room bigint)
 language plpgsql as $$
+declare
+    ignored text;
 begin
     -- Inside a caller's transaction this first commit fails at once, before any lock is taken.
     commit;
-    perform event_log.set_commit(barrier);
+    ignored := event_log.set_commit(barrier);
     select * into outcome, positions, standing, first, last, recorded_at, room
       from event_log.record_usage(
         of_tenant, of_source, command, command_hash, usage_ids, contents, types, schema_versions,
@@ -130,7 +133,7 @@ begin
         payload_salts, subject_lists, event_hashes);
     commit;
     if barrier <> 'none' then
-        perform event_log.flush(barrier);
+        ignored := event_log.flush(barrier);
     end if;
 end
 $$;

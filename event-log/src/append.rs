@@ -197,12 +197,17 @@ impl Append {
         !self.claims.is_empty() || self.conditions.iter().any(on_tags)
     }
 
-    /// The streams whose version it relies on.
-    pub(crate) fn expected_streams(&self) -> impl Iterator<Item = &StreamId> {
+    /// The streams whose version it relies on, and the versions.
+    pub(crate) fn expected_versions(&self) -> impl Iterator<Item = (&StreamId, i64)> {
         self.conditions.iter().filter_map(|condition| match condition {
-            Condition::StreamVersion { stream, .. } => Some(stream),
+            Condition::StreamVersion { stream, version } => Some((stream, *version)),
             Condition::NoneSince { .. } => None,
         })
+    }
+
+    /// The streams whose version it relies on.
+    pub(crate) fn expected_streams(&self) -> impl Iterator<Item = &StreamId> {
+        self.expected_versions().map(|(stream, _)| stream)
     }
 }
 

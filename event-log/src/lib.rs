@@ -18,6 +18,7 @@ mod checkpoints;
 pub mod evidence;
 mod follow;
 mod log;
+mod lone_call;
 mod lookup;
 mod migrate;
 mod personal;

@@ -5,6 +5,7 @@
 use crate::append::{Append, AppendError, Receipt};
 use crate::evidence;
 use crate::follow::Bell;
+use crate::lone_call::Tip;
 use crate::migrate::SCHEMA_VERSION;
 use crate::queue::{CommandJob, Queue, UsageJob};
 use crate::settled::OnDisk;
@@ -21,8 +22,11 @@ use tokio::task::JoinHandle;
 /// How an append becomes durable. The results are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum CommitMode {
-    /// Order under the lock, flush outside it: the lock is never held across the disk.
+    /// A command that is alone as [`Self::Synchronous`] and in one statement; what comes together
+    /// as [`Self::Barrier`].
     #[default]
+    Adaptive,
+    /// Order under the lock, flush outside it: the lock is never held across the disk.
     Barrier,
     /// A plain durable commit under the lock.
     Synchronous,
@@ -157,9 +161,11 @@ impl EventLog {
             .map_err(OpenError::Unreachable)?;
         let partition_rows = check_database(&pool).await?;
         let queue = Arc::new(Queue::new(settings.queue_limit));
+        let tip = Arc::new(Tip::default());
         let writers = (0..settings.append_connections.clamp(1, 2))
             .map(|_| {
-                let writer = Writer::new(Arc::clone(&queue), &settings, partition_rows);
+                let shared = (Arc::clone(&queue), Arc::clone(&tip));
+                let writer = Writer::new(shared, &settings, partition_rows);
                 tokio::spawn(writer.run())
             })
             .collect();

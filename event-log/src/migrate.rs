@@ -32,10 +32,11 @@ const MIGRATIONS: &[Migration] = &[
     migration!(3, "0003_append"),
     migration!(4, "0004_usage"),
     migration!(5, "0005_rights"),
+    migration!(6, "0006_lone_commands"),
 ];
 
 /// The schema version this program works with.
-pub const SCHEMA_VERSION: i32 = 5;
+pub const SCHEMA_VERSION: i32 = 6;
 
 /// How a new log is laid out; an existing one keeps what it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

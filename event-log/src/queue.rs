@@ -7,6 +7,7 @@ use crate::append::{Append, AppendError, EVENTS_MAX, Receipt};
 use crate::evidence::Prepared;
 use crate::usage::{Place, UsageBatch, UsageReceipt};
 use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::{Notify, oneshot};
 
@@ -50,11 +51,30 @@ pub(crate) struct Queue {
     waiting: Mutex<Waiting>,
     ready: Notify,
     limit: usize,
+    /// How many groups are being recorded.
+    under_way: AtomicUsize,
+}
+
+/// Held while a group is being recorded.
+pub(crate) struct UnderWay<'a>(&'a AtomicUsize);
+
+impl UnderWay<'_> {
+    /// Whether no other group is.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.0.load(Ordering::SeqCst) == 1
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Queue {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { waiting: Mutex::default(), ready: Notify::new(), limit }
+        let (waiting, ready) = (Mutex::default(), Notify::new());
+        Self { waiting, ready, limit, under_way: AtomicUsize::new(0) }
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Waiting) -> T) -> T {
@@ -103,6 +123,12 @@ impl Queue {
                 None => ready.await,
             }
         }
+    }
+
+    /// A group begins to be recorded.
+    pub(crate) fn begin(&self) -> UnderWay<'_> {
+        self.under_way.fetch_add(1, Ordering::SeqCst);
+        UnderWay(&self.under_way)
     }
 
     /// Takes nothing more; what waits is still carried out.

@@ -9,7 +9,8 @@
 use crate::append::AppendError;
 use crate::call::{self, Answer, Verdict};
 use crate::log::{CommitMode, Settings};
-use crate::queue::{CommandJob, Group, Queue, UsageJob};
+use crate::lone_call::{self, SEARCH_PATH, Tip};
+use crate::queue::{CommandJob, Group, Queue, UnderWay, UsageJob};
 use crate::usage_call::{self, UsageAnswer};
 use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -21,6 +22,7 @@ use tokio::time::Instant;
 /// One of the two tasks that append.
 pub(crate) struct Writer {
     queue: Arc<Queue>,
+    tip: Arc<Tip>,
     options: PgConnectOptions,
     commit_mode: CommitMode,
     call_limit: Duration,
@@ -44,6 +46,12 @@ struct Backend {
     started: DateTime<Utc>,
 }
 
+/// What became of a group that might be a command alone.
+enum Alone {
+    Recorded,
+    NotSo(Vec<CommandJob>),
+}
+
 /// What a failed call says about its outcome.
 enum Failure {
     /// Nothing happened; whoever waits is told this.
@@ -53,7 +61,11 @@ enum Failure {
 }
 
 impl Writer {
-    pub(crate) fn new(queue: Arc<Queue>, settings: &Settings, partition_rows: i64) -> Self {
+    pub(crate) fn new(
+        (queue, tip): (Arc<Queue>, Arc<Tip>),
+        settings: &Settings,
+        partition_rows: i64,
+    ) -> Self {
         let millis = |limit: Duration| limit.as_millis().to_string();
         // The guards: a stalled writer frees the lock instead of keeping everybody out.
         let options = settings.connect.clone().application_name("opscenter append").options([
@@ -66,10 +78,12 @@ impl Writer {
             ("enable_hashjoin", "off".to_owned()),
             ("enable_mergejoin", "off".to_owned()),
             ("jit", "off".to_owned()),
+            ("search_path", SEARCH_PATH.to_owned()),
             ("default_transaction_isolation", "read committed".to_owned()),
         ]);
         Self {
             queue,
+            tip,
             options,
             commit_mode: settings.commit_mode,
             call_limit: settings.statement_timeout * 2,
@@ -82,9 +96,14 @@ impl Writer {
 
     /// Records what waits until the queue is closed and empty.
     pub(crate) async fn run(mut self) {
-        while let Some(group) = self.queue.next().await {
+        let queue = Arc::clone(&self.queue);
+        while let Some(group) = queue.next().await {
+            let under_way = queue.begin();
             let last = match group {
-                Group::Commands(jobs) => self.commands(jobs).await,
+                Group::Commands(jobs) => match self.alone(&under_way, jobs).await {
+                    Alone::Recorded => None,
+                    Alone::NotSo(jobs) => self.commands(jobs).await,
+                },
                 Group::Usage(job) => self.usage(*job).await,
             };
             if let Some((head, room)) = last
@@ -98,6 +117,35 @@ impl Writer {
         {
             tracing::debug!(%error, "closing an append connection failed");
         }
+    }
+
+    /// Records a command that is alone and answers it, or gives back what is not recorded so.
+    async fn alone(&mut self, under_way: &UnderWay<'_>, mut jobs: Vec<CommandJob>) -> Alone {
+        if self.commit_mode != CommitMode::Adaptive || jobs.len() > 1 || !under_way.is_alone() {
+            return Alone::NotSo(jobs);
+        }
+        let Some(job) = jobs.pop() else { return Alone::NotSo(jobs) };
+        let (limit, tip) = (self.call_limit, Arc::clone(&self.tip));
+        let Ok(session) = self.session().await else { return Alone::NotSo(vec![job]) };
+        let call = lone_call::append(&mut session.connection, &tip, &job);
+        match tokio::time::timeout(limit, call).await {
+            Ok(Ok(Some(receipt))) => {
+                let (before, last) = (receipt.first_position.0 - 1, receipt.last_position.0);
+                let _gone = job.reply.send(Ok(receipt));
+                let quarter = (self.partition_rows / 4).max(1);
+                if before / quarter < last / quarter {
+                    self.keep_partitions_ahead().await;
+                }
+                return Alone::Recorded;
+            }
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) if error.as_database_error().is_some() => {
+                tracing::debug!(%error, "a lone command is recorded the long way");
+            }
+            // Whatever became of it: under the same id it takes effect once.
+            Ok(Err(_)) | Err(_) => self.lost = self.session.take().map(|session| session.backend),
+        }
+        Alone::NotSo(vec![job])
     }
 
     /// Carries out a group of commands and answers each. Gives back the head and the room.
@@ -254,8 +302,8 @@ impl Writer {
         let backend = Backend { pid, started };
         let barrier = match self.commit_mode {
             CommitMode::Synchronous => "none",
-            CommitMode::Barrier if may_emit => "message",
-            CommitMode::Barrier => "row",
+            CommitMode::Adaptive | CommitMode::Barrier if may_emit => "message",
+            CommitMode::Adaptive | CommitMode::Barrier => "row",
         };
         Ok(Session { connection, backend, barrier })
     }

@@ -15,7 +15,7 @@ use commands::{
 use domain::Event;
 use domain::credits::{Event as CreditEvent, GrantKind, GrantSource};
 use domain::values::OrganizationId;
-use event_log::{EventLog, Position};
+use event_log::{CommitMode, EventLog, Position, Settings};
 use installation::{Access, Installation, Place};
 use sqlx::ConnectOptions as _;
 use std::sync::Arc;
@@ -105,7 +105,10 @@ impl Process {
         let threads = threads.worker_threads(1).enable_all().build().expect("threads");
         let place = place.clone();
         let opening = threads.spawn(async move {
-            let opened = Installation::open(&place, Access::Write).await.expect("it opens");
+            // The moment between "seen" and "on disk" is there only where a barrier follows.
+            let barrier = |settings: &mut Settings| settings.commit_mode = CommitMode::Barrier;
+            let opened = Installation::open_with(&place, Access::Write, barrier).await;
+            let opened = opened.expect("it opens");
             let keys = opened.keys().expect("there are keys").clone();
             Executor::new(opened.log().clone(), keys, Arc::new(SystemClock))
         });

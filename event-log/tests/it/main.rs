@@ -1,6 +1,7 @@
 //! The event log against a real server: every invariant of the log is a named test here.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on ends")]
 
+mod alone;
 mod append;
 mod crash;
 mod evidence;

@@ -217,7 +217,7 @@ async fn i24_followers_converge_when_no_notification_arrives_and_listeners_die()
              alter function event_log.close_batch rename to close_batch_loudly;
              do $$ begin execute replace(replace(
                  pg_get_functiondef('event_log.close_batch_loudly'::regproc),
-                 'close_batch_loudly', 'close_batch'), 'perform pg_notify', '-- '); end $$",
+                 'close_batch_loudly', 'close_batch'), 'ignored := pg_notify', '-- '); end $$",
         )
         .await;
     let mut follower = log.follow(Position::START);

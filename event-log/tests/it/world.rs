@@ -7,8 +7,9 @@ use event_log::{
 };
 use uuid::Uuid;
 
-/// Both ways to commit; every promise holds in each.
-pub(crate) const MODES: [CommitMode; 2] = [CommitMode::Barrier, CommitMode::Synchronous];
+/// The ways to commit; every promise holds in each.
+pub(crate) const MODES: [CommitMode; 3] =
+    [CommitMode::Barrier, CommitMode::Synchronous, CommitMode::Adaptive];
 
 pub(crate) const TENANT: Uuid = Uuid::from_u128(7);
 
