@@ -19,3 +19,4 @@ mod several_processes;
 mod statements;
 mod tidy;
 mod usage;
+mod walks;

@@ -49,7 +49,11 @@ pub(crate) fn program(name: &str) -> PathBuf {
 
 /// A program with nothing of the tester's own surroundings in it.
 pub(crate) fn command(name: &str) -> Command {
-    let mut command = Command::new(program(name));
+    bare(Command::new(program(name)))
+}
+
+/// The same for a command of the system.
+pub(crate) fn bare(mut command: Command) -> Command {
     for variable in ["DATABASE_URL", "DATABASE_OWNER_URL", "OPS_DATA", "OPS_ADDRESS", "RUST_LOG"] {
         command.env_remove(variable);
     }

@@ -1,0 +1,130 @@
+//! The documents are true: whoever follows them sees what they show.
+//!
+//! Each page with commands is walked from top to bottom in a folder of its own, with the
+//! demonstration in it. What a page shows is compared; where the two differ the page is wrong, or
+//! the program is. A new command or a new page with commands fails until it is walked too.
+
+mod data;
+mod page;
+mod printed;
+mod walk;
+
+use page::{Part, commands, parts};
+use std::path::Path;
+use walk::Walk;
+
+/// The pages that are walked.
+const PAGES: [(&str, &str); 4] = [
+    ("README.md", include_str!("../../README.md")),
+    ("docs/api.md", include_str!("../../docs/api.md")),
+    ("docs/imports.md", include_str!("../../docs/imports.md")),
+    ("docs/replay.md", include_str!("../../docs/replay.md")),
+];
+
+fn text_of(path: &str) -> &'static str {
+    PAGES.iter().find(|(name, _)| *name == path).expect("a page that is walked").1
+}
+
+#[tokio::test]
+async fn the_readme_works_as_it_is_written() {
+    let mut walk = Walk::begin();
+    walk.follow(text_of("README.md")).await;
+
+    assert!(walk.said("./ops replay explain usage 127").contains("usage at position 127, "));
+    let rebuilt = walk.said("./ops replay rebuild --all");
+    let equal = rebuilt.matches("equal to the live rows, byte for byte").count();
+    assert_eq!(equal, projections::definitions().len(), "{rebuilt}");
+
+    walk.stop().await;
+}
+
+#[tokio::test]
+async fn the_import_of_the_readme_can_be_repeated() {
+    let mut walk = Walk::furnished().await;
+    let import = "./ops import usage";
+    let is_it = |part: &Part| matches!(part, Part::Command(it) if it.starts_with(import));
+    let found = parts(text_of("README.md")).into_iter().find(is_it);
+    let Some(Part::Command(typed)) = found else { panic!("no import on the page") };
+    let totals = "./ops replay totals --organization acme";
+
+    walk.type_in(&typed).await;
+    let first = walk.said(import).replace("rows read", "recorded before");
+    walk.type_in(totals).await;
+    let charged = walk.said(totals).to_owned();
+    walk.type_in(&typed).await;
+    walk.type_in(totals).await;
+
+    let every_row = first.lines().next().expect("a summary").split(" from ").next();
+    let every_row = every_row.expect("how many rows were read");
+    assert!(walk.said(import).contains(every_row), "{}", walk.said(import));
+    assert_eq!(walk.said(totals), charged);
+    walk.stop().await;
+}
+
+#[tokio::test]
+async fn what_the_demonstration_offers_next_works() {
+    let mut walk = Walk::furnished().await;
+    let offered = offered(walk.said("./ops demo"));
+    assert_eq!(offered.len(), 5, "{offered:?}");
+    for command in offered {
+        walk.type_in(&command).await;
+    }
+    walk.stop().await;
+}
+
+/// The commands below the summary: indented, with a sentence above them.
+fn offered(said: &str) -> Vec<String> {
+    let starts = ["\n  ./ops ", "\n  curl "];
+    let paragraphs = said.split("\n\n").filter_map(|paragraph| {
+        let at = starts.iter().find_map(|start| paragraph.find(start))?;
+        Some(commands(&paragraph[at..]))
+    });
+    paragraphs.flatten().collect()
+}
+
+#[tokio::test]
+async fn the_page_on_the_api_works_as_it_is_written() {
+    let mut walk = Walk::furnished().await;
+    walk.follow(text_of("docs/api.md")).await;
+    let batch = walk.said("curl -s localhost:8080/api/v1/usage/batch");
+    assert!(batch.contains("\"recorded\""), "{batch}");
+    walk.stop().await;
+}
+
+#[tokio::test]
+async fn the_page_on_imports_works_as_it_is_written() {
+    let mut walk = Walk::furnished().await;
+    walk.follow(text_of("docs/imports.md")).await;
+    let models = walk.said("opscenter import models FILE");
+    assert!(models.contains(" loaded as new models\n"), "{models}");
+    walk.stop().await;
+}
+
+#[tokio::test]
+async fn the_page_on_replaying_works_as_it_is_written_without_a_server() {
+    let mut walk = Walk::furnished().await;
+    walk.stop().await;
+    walk.follow(text_of("docs/replay.md")).await;
+    let verified = walk.said("python3 event-log/tests/verifiers/verify.py");
+    assert!(verified.starts_with("ok "), "{verified}");
+}
+
+#[test]
+fn every_page_with_commands_is_walked() {
+    let mut seen = 0;
+    for folder in ["", "docs", "docs/decisions"] {
+        let entries = std::fs::read_dir(data::sources().join(folder)).expect("a folder");
+        for name in entries.map(|entry| entry.expect("an entry").file_name()) {
+            let path = Path::new(folder).join(name).display().to_string();
+            if !path.ends_with(".md") {
+                continue;
+            }
+            let page = std::fs::read_to_string(data::sources().join(&path)).expect("text");
+            let has_commands = page.lines().any(|line| line == "```sh");
+            let is_walked = PAGES.iter().any(|(walked, _)| *walked == path);
+            assert_eq!(has_commands, is_walked, "{path}");
+            seen += usize::from(is_walked);
+        }
+    }
+    assert_eq!(seen, PAGES.len());
+}
