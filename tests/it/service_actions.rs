@@ -236,7 +236,8 @@ async fn a_server_killed_between_request_and_outcome_leaves_one_action_with_a_tr
     let starts = services.iter().map(|it| door.done(&start, it.input(Uuid::now_v7())));
     join_all(starts).await;
     for service in &services {
-        assert_eq!(stage.ended(service, 1).await["state"], "succeeded");
+        let ended = stage.ended(service, 1).await;
+        assert_eq!(ended["state"], "succeeded", "{ended}");
     }
 
     let mut asked = Vec::new();

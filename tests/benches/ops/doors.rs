@@ -6,8 +6,10 @@
 
 use crate::bulk::{copy_rate, prepare_copy};
 use crate::cluster::{Cluster, folder};
+use crate::derived;
 use crate::report::{Report, Target, percentile};
 use futures_util::StreamExt;
+use installation::{Access, Installation, Place};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::{BufWriter, Write as _};
@@ -93,12 +95,11 @@ fn memory_of(process: u32, field: &str) -> u64 {
     line.split_whitespace().nth(1).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0) / 1_024
 }
 
-/// A file of calls like that of a real trace, of at least so many rows or bytes.
-fn write_calls(path: &Path, rows: usize, bytes: usize) {
+/// A file of calls like that of a real trace, of so many rows.
+fn write_calls(path: &Path, rows: usize) {
     let mut file = BufWriter::new(std::fs::File::create(path).expect("a file"));
     writeln!(file, "TIMESTAMP,ContextTokens,GeneratedTokens").expect("to write");
-    let (mut row, mut size) = (0, 0);
-    while row < rows || size < bytes {
+    for row in 0..rows {
         let second = row / 400 % 3_600;
         let mut line = String::new();
         let _ = writeln!(
@@ -111,18 +112,16 @@ fn write_calls(path: &Path, rows: usize, bytes: usize) {
             row % 900 + 1
         );
         file.write_all(line.as_bytes()).expect("to write");
-        row += 1;
-        size += line.len();
     }
     file.flush().expect("to write");
 }
 
 /// Imports a file; how long it took, and the most memory it held, in MiB.
-async fn import(data: &Path, file: &Path, more: &[&str]) -> (Duration, u64) {
+async fn import(data: &Path, file: &Path, map: &str, more: &[&str]) -> (Duration, u64) {
     let begun = Instant::now();
     let mut process = Command::new(program("opscenter"))
         .args(["import", "usage", "--organization", "acme", "--model", "gpt-4o", "--json"])
-        .args(["--map", MAPPING])
+        .args(["--map", map])
         .args(more)
         .arg("--data")
         .arg(data)
@@ -207,22 +206,22 @@ pub(crate) async fn all(report: &mut Report) {
     }
     report.ratio("bulk usage through HTTP", "rows/s", &http, Target::AtLeast(0.2));
     let file = folder().join("calls.csv");
-    write_calls(&file, ROWS, 0);
+    write_calls(&file, ROWS);
     let copy = copy_rate(&mut connection, 3).await;
-    let (time, memory) = import(&served.data, &file, &["--no-charge"]).await;
+    let (time, memory) = import(&served.data, &file, MAPPING, &["--no-charge"]).await;
     whole.push((copy, per_second(ROWS, time)));
     report.ratio("bulk usage through the whole import", "rows/s", &whole, Target::AtLeast(0.25));
     report.figure("memory, import of a million rows, peak", &format!("{memory} MiB"));
     cluster.stop();
     // Charging and read models catch up before anything is asked.
-    import(&served.data, &file, &[]).await;
+    import(&served.data, &file, MAPPING, &[]).await;
     let organization = organization(&served).await;
     let dashboard = format!(
         "{{ creditBalance(organizationId: \"{organization}\") {{ available owed }} \
            bill(organizationId: \"{organization}\", period: \"2026-11\") \
              {{ totalUsd lines {{ item records chargeUsd }} }} \
            purchases(first: 10) {{ nodes {{ state }} }} \
-           services(first: 10) {{ nodes {{ name }} }} }}"
+           services {{ name isRegistered }} }}"
     );
     for (name, query) in [("50 audit entries", AUDIT), ("dashboard", &dashboard)] {
         for clients in [1, 32] {
@@ -235,14 +234,38 @@ pub(crate) async fn all(report: &mut Report) {
         }
     }
     report.figure("memory, server under load, peak", &format!("{} MiB", served.memory("VmHWM")));
-    write_calls(&file, 0, 1 << 30);
-    let (time, memory) = import(&served.data, &file, &["--dry-run"]).await;
+    let _ = std::fs::remove_file(file);
+    of_a_gibibyte(&served, report).await;
+    let data = served.data.clone();
+    end(served).await;
+    let opened = Installation::open(&Place::folder(&data), Access::Write).await.expect("it opens");
+    derived::rebuilds(report, opened.log()).await;
+    opened.close().await;
+    let _ = std::fs::remove_dir_all(&data);
+}
+
+/// What an import of a file of 1 GiB takes: calls as a gateway notes them, a KiB each.
+async fn of_a_gibibyte(served: &Served, report: &mut Report) {
+    let file = folder().join("calls.jsonl");
+    let mut lines = BufWriter::new(std::fs::File::create(&file).expect("a file"));
+    let more = "x".repeat(900);
+    for row in 0..1 << 20 {
+        let (input, output) = (row % 4_000 + 1, row % 900 + 1);
+        let usage = json!({ "prompt_tokens": input, "completion_tokens": output });
+        let call = json!({ "at": "2026-11-20T19:00:00Z", "usage": usage, "headers": more });
+        writeln!(lines, "{call}").expect("to write");
+    }
+    lines.flush().expect("to write");
+    drop(lines);
+    let size = std::fs::metadata(&file).expect("the file").len() >> 20;
+    let map = "occurred_at=at,llm_tokens_input=usage.prompt_tokens,\
+               llm_tokens_output=usage.completion_tokens";
+    let (time, memory) = import(&served.data, &file, map, &["--no-charge"]).await;
     report.figure(
-        "a file of 1 GiB read by the import (dry run): time, peak memory",
+        &format!("import of a file of {size} MiB: time, peak memory of the import"),
         &format!("{} s, {memory} MiB", time.as_secs()),
     );
     let _ = std::fs::remove_file(file);
-    end(served).await;
 }
 
 async fn organization(served: &Served) -> String {
@@ -255,5 +278,4 @@ async fn end(mut served: Served) {
     let id = served.process.id().expect("a process").to_string();
     let _ = Command::new("kill").args(["-TERM", &id]).status().await;
     let _ = served.process.wait().await;
-    let _ = std::fs::remove_dir_all(&served.data);
 }

@@ -46,7 +46,7 @@ async fn all(names: &[String]) {
     }
     cluster.stop();
     if wanted("rebuild") {
-        derived::rebuilds(&mut report).await;
+        derived::rebuilds_of_usage(&mut report).await;
     }
     if wanted("lag") {
         derived::lag(&mut report).await;
