@@ -234,6 +234,17 @@ need_podman() {
     fi
 }
 
+# A Redis that tests start for themselves. The package starts one of its own, which nobody here
+# asked for: it would hold a port and memory for ever.
+need_redis() {
+    command -v redis-server >/dev/null && return 0
+    if packages redis-server; then
+        quietly privileged systemctl disable --now redis-server ||
+            quietly privileged service redis-server stop || true
+    fi
+    command -v redis-server >/dev/null || without "Redis" "install redis-server"
+}
+
 # An image file with one static program under several names: no registry is asked.
 make_image() {
     [ -f "$TOOLS/busybox.tar" ] && return 0

@@ -2,6 +2,7 @@
 //! `cli/`; nothing is decided here.
 
 use api::cli::demo::Demo;
+use api::cli::doctor::Doctor;
 use api::cli::import_models::ImportModels;
 use api::cli::import_usage::ImportUsage;
 use api::cli::key::Key;
@@ -26,6 +27,7 @@ struct CommandLine {
 enum Command {
     Serve(Serve),
     Demo(Demo),
+    Doctor(Doctor),
     /// Import models or usage from files
     #[command(subcommand)]
     Import(Import),
@@ -59,6 +61,7 @@ async fn run(line: CommandLine) -> Result<End, Stopped> {
     match command {
         Command::Serve(serve) => serve.run(&place).await,
         Command::Demo(demo) => demo.run(&place).await,
+        Command::Doctor(doctor) => doctor.run(&place).await,
         Command::Key(key) => key.run(&place).await,
         Command::Import(Import::Models(import)) => import.run(&place).await,
         Command::Import(Import::Usage(import)) => import.run(&place).await,

@@ -5,6 +5,7 @@
 //! the rights that guard history.
 
 use crate::error::Address;
+use crate::survey::DatabaseFound;
 use crate::{Access, Error, Place, SERVICE_ROLE};
 use event_log::{EventLog, OpenError, SCHEMA_VERSION, Settings, migrate};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -17,6 +18,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// What a first look at the database tells.
 struct Look {
     role: String,
+    version: String,
+    encoding: String,
     /// Zero where there is no log.
     schema_version: i32,
     may_migrate: bool,
@@ -34,12 +37,12 @@ pub(crate) async fn open(
 ) -> Result<EventLog, Error> {
     let connect = options(url, "DATABASE_URL")?;
     let address = address(&connect, "DATABASE_URL");
-    let mut look = look(&connect, &address).await?;
+    let mut look = look(&connect, &address, ANSWER_LIMIT).await?;
     match access {
         Access::Derive | Access::Read => refuse_unread(&look, &address)?,
         Access::Serve | Access::Write if look.schema_version < SCHEMA_VERSION => {
             bring_on(place, &connect, &address, &look).await?;
-            look = self::look(&connect, &address).await?;
+            look = self::look(&connect, &address, ANSWER_LIMIT).await?;
         }
         Access::Serve | Access::Write => {}
     }
@@ -78,18 +81,33 @@ async fn bring_on(
             (owner, address)
         }
         None if look.may_migrate => (connect.clone(), own.clone()),
-        None => {
-            return Err(Error::NoRight {
-                role: look.role.clone(),
-                what: "make the tables of the log",
-                advice: "set DATABASE_OWNER_URL to a role that may create roles and schemas",
-            });
-        }
+        None => return Err(no_right_to_migrate(look)),
     };
     let migrated = migrate(&owner).await;
     let migrated = migrated.map_err(|error| address.explain_migration(error))?;
     tracing::info!(from = migrated.from, to = migrated.to, "the log was migrated");
     Ok(())
+}
+
+fn no_right_to_migrate(look: &Look) -> Error {
+    Error::NoRight {
+        role: look.role.clone(),
+        what: "make the tables of the log",
+        advice: "set DATABASE_OWNER_URL to a role that may create roles and schemas",
+    }
+}
+
+/// Refuses a role that can neither become the service nor do by itself what is wanted.
+fn refuse_without_rights(look: &Look, access: Access) -> Result<(), Error> {
+    let (allowed, what) = match access {
+        Access::Derive | Access::Read => (look.reads_log, "read the log"),
+        Access::Serve | Access::Write => (look.reads_log && look.appends, "append to the log"),
+    };
+    if allowed || look.may_serve || look.role == SERVICE_ROLE {
+        return Ok(());
+    }
+    let advice = "let its owner run `grant opscenter_service to …` for it";
+    Err(Error::NoRight { role: look.role.clone(), what, advice })
 }
 
 /// Takes on the service's role where the server allows it; else goes on as the role it is.
@@ -104,20 +122,7 @@ fn as_service(
     if look.may_serve {
         return Ok(connect.options([("role", SERVICE_ROLE)]));
     }
-    let allowed = match access {
-        Access::Derive | Access::Read => look.reads_log,
-        Access::Serve | Access::Write => look.reads_log && look.appends,
-    };
-    if !allowed {
-        return Err(Error::NoRight {
-            role: look.role.clone(),
-            what: match access {
-                Access::Derive | Access::Read => "read the log",
-                Access::Serve | Access::Write => "append to the log",
-            },
-            advice: "let its owner run `grant opscenter_service to …` for it",
-        });
-    }
+    refuse_without_rights(look, access)?;
     if access != Access::Read {
         tracing::warn!(
             role = look.role,
@@ -128,8 +133,50 @@ fn as_service(
     Ok(connect)
 }
 
-async fn look(connect: &PgConnectOptions, address: &Address) -> Result<Look, Error> {
-    let connection = tokio::time::timeout(ANSWER_LIMIT, connect.connect())
+/// What is in a database, found out without changing anything. An older log, or none, is a fault
+/// unless the role may migrate or `others_migrate`.
+pub(crate) async fn survey(
+    url: &str,
+    variable: &'static str,
+    others_migrate: bool,
+    limit: Duration,
+) -> Result<DatabaseFound, Error> {
+    let connect = options(url, variable)?;
+    let address = address(&connect, variable);
+    let silent = || address.explain(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
+    let looked = tokio::time::timeout(limit, look(&connect, &address, limit)).await;
+    let look = looked.unwrap_or_else(|_| Err(silent()))?;
+    if look.encoding != "UTF8" {
+        return Err(Error::Log(OpenError::Encoding { found: look.encoding }));
+    }
+    match look.schema_version {
+        found if found > SCHEMA_VERSION => {
+            return Err(Error::Log(OpenError::SchemaNewer { found, known: SCHEMA_VERSION }));
+        }
+        found if found < SCHEMA_VERSION && !others_migrate && !look.may_migrate => {
+            return Err(no_right_to_migrate(&look));
+        }
+        found if found == SCHEMA_VERSION => refuse_without_rights(&look, Access::Serve)?,
+        // Whoever migrates gives the service its rights.
+        _ => {}
+    }
+    Ok(DatabaseFound {
+        address: address.address,
+        name: address.name,
+        role: look.role,
+        version: look.version,
+        encoding: look.encoding,
+        schema_version: (look.schema_version > 0).then_some(look.schema_version),
+        schema_version_needed: SCHEMA_VERSION,
+    })
+}
+
+async fn look(
+    connect: &PgConnectOptions,
+    address: &Address,
+    limit: Duration,
+) -> Result<Look, Error> {
+    let connection = tokio::time::timeout(limit, connect.connect())
         .await
         .unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()));
     let mut connection = connection.map_err(|source| address.explain(source))?;
@@ -148,6 +195,8 @@ async fn look(connect: &PgConnectOptions, address: &Address) -> Result<Look, Err
 async fn ask(connection: &mut PgConnection) -> Result<Result<Look, OpenError>, sqlx::Error> {
     let row = sqlx::query(
         "select current_setting('server_version_num')::integer / 10000 as major,
+                current_setting('server_version') as version,
+                current_setting('server_encoding') as encoding,
                 current_user::text as role,
                 to_regclass('event_log.schema_migration') is not null as made,
                 coalesce((select rolsuper or rolcreaterole from pg_roles
@@ -168,6 +217,8 @@ async fn ask(connection: &mut PgConnection) -> Result<Result<Look, OpenError>, s
     let enters: bool = row.try_get("enters")?;
     let mut look = Look {
         role: row.try_get("role")?,
+        version: row.try_get("version")?,
+        encoding: row.try_get("encoding")?,
         schema_version: 0,
         may_migrate: row.try_get("may_migrate")?,
         may_serve: false,

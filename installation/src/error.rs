@@ -116,6 +116,36 @@ pub enum Error {
         /// What happened.
         source: std::io::Error,
     },
+    /// The data folder, or the one it would be made in, is closed to us.
+    #[error(
+        "the folder {folder} cannot be written to; give this account the right to, or name \
+         another with --data"
+    )]
+    ClosedFolder {
+        /// Which.
+        folder: PathBuf,
+        /// What happened.
+        source: std::io::Error,
+    },
+    /// What is in the way of the data folder is no folder.
+    #[error("{path} is no folder; move it away, or name another folder with --data")]
+    NoFolder {
+        /// What is in the way.
+        path: PathBuf,
+    },
+    /// The disk of the data folder is as good as full.
+    #[error(
+        "the disk of {folder} has {free_mebibytes} MiB left and {needed_mebibytes} are needed; \
+         free some space there, or name another folder with --data"
+    )]
+    NoRoom {
+        /// The data folder.
+        folder: PathBuf,
+        /// What is left.
+        free_mebibytes: u64,
+        /// What a database needs to begin with.
+        needed_mebibytes: u64,
+    },
     /// There is no key to open personal data with.
     #[error(
         "there is no master key at {path} and OPS_MASTER_KEY is not set; bring the key of this \

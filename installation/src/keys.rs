@@ -3,6 +3,7 @@
 //! It is made once, by whoever may write, and never lies in the database. Reading makes none:
 //! without the key everything works except that personal data stays sealed.
 
+use crate::survey::KeyFound;
 use crate::{Access, Error};
 use event_log::{EventLog, KeyError, KeyRing, MasterKey};
 use std::env;
@@ -31,6 +32,22 @@ pub(crate) async fn open(
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Where the master key is, and that it can be used. Makes none.
+pub(crate) fn survey(data_dir: &Path) -> Result<KeyFound, Error> {
+    if let Ok(text) = env::var(VARIABLE)
+        && !text.trim().is_empty()
+    {
+        MasterKey::from_base64(&text)?;
+        return Ok(KeyFound::Environment);
+    }
+    let path = path(data_dir);
+    if !path.exists() {
+        return Ok(KeyFound::NotYet { path });
+    }
+    MasterKey::load_or_create(&path)?;
+    Ok(KeyFound::File { path })
 }
 
 /// Where the key is kept when the environment does not hold it.

@@ -26,6 +26,7 @@ mod error;
 mod keys;
 mod place;
 mod private;
+pub mod survey;
 
 pub use error::Error;
 pub use place::{Access, DATA_DEFAULT, Place};

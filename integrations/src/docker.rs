@@ -12,7 +12,10 @@
 //! Access to an engine's socket is access to its machine; there is no TLS here, so an engine on
 //! another machine is reached through a tunnel or a proxy that lets only these calls pass.
 
+mod about;
 mod reading;
+
+pub use about::{EngineFound, EngineSilent};
 
 use bollard::Docker;
 use bollard::errors::Error;

@@ -1,4 +1,5 @@
-//! A container engine of one's own for tests: Podman, serving Docker's API on a socket.
+//! Counterparts of one's own for tests: here Podman, serving Docker's API on a socket; a Redis is
+//! in [`redis`].
 //!
 //! Everything lies in one folder that goes when the [`Podman`] is dropped, so that no test sees
 //! the containers of another, nor those of the machine. The image is a file (`./ops setup` makes
@@ -7,6 +8,8 @@
 //! Works as root without more. Without root, Podman needs `newuidmap` and lines for the account in
 //! `/etc/subuid` and `/etc/subgid`, as its own documentation says. Where it cannot run, tests say
 //! so and end; with `OPS_REQUIRE_ALL=1`, as in CI, that is a failure.
+
+pub mod redis;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -28,7 +31,27 @@ pub const SERVES: &[&str] = &[
     "trap 'exit 0' TERM; i=0; while [ $i -lt 900 ]; do i=$((i+1)); sleep 1 & wait $!; done",
 ];
 
-/// What went wrong with the engine of a test.
+/// Hands on a counterpart that runs. `None` where it cannot and nobody requires that it does; that
+/// is said aloud and written to the file that `OPS_SKIPPED` names.
+fn unless_required<T>(what: &str, started: Result<T, Problem>) -> Result<Option<T>, Problem> {
+    let problem = match started {
+        Ok(counterpart) => return Ok(Some(counterpart)),
+        Err(problem) => problem,
+    };
+    if std::env::var("OPS_REQUIRE_ALL").is_ok_and(|value| value == "1") {
+        return Err(problem);
+    }
+    let line = format!("NOT TESTED, {what} cannot run: {problem}");
+    eprintln!("{line}");
+    if let Some(file) = std::env::var_os("OPS_SKIPPED") {
+        let mut file = fs::OpenOptions::new().create(true).append(true).open(file)?;
+        // One write, because other tests append to the same file.
+        file.write_all(format!("{}\n", line.replace('\n', " ")).as_bytes())?;
+    }
+    Ok(None)
+}
+
+/// What went wrong with a counterpart of a test.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Problem(String);
@@ -54,22 +77,7 @@ impl Podman {
     ///
     /// When it cannot run and `OPS_REQUIRE_ALL` is 1.
     pub async fn start() -> Result<Option<Self>, Problem> {
-        match Self::try_start().await {
-            Ok(podman) => Ok(Some(podman)),
-            Err(problem) if std::env::var("OPS_REQUIRE_ALL").is_ok_and(|value| value == "1") => {
-                Err(problem)
-            }
-            Err(problem) => {
-                let line = format!("NOT TESTED, Podman cannot run: {problem}");
-                eprintln!("{line}");
-                if let Some(file) = std::env::var_os("OPS_SKIPPED") {
-                    let mut file = fs::OpenOptions::new().create(true).append(true).open(file)?;
-                    // One write, because other tests append to the same file.
-                    file.write_all(format!("{}\n", line.replace('\n', " ")).as_bytes())?;
-                }
-                Ok(None)
-            }
-        }
+        unless_required("Podman", Self::try_start().await)
     }
 
     async fn try_start() -> Result<Self, Problem> {

@@ -32,6 +32,8 @@ const VERSIONED: [(&str, &str); 8] = [
 pub(crate) struct Binaries {
     pub(crate) folder: PathBuf,
     pub(crate) major: u32,
+    /// As it is printed: `15.18`, `18beta2`.
+    pub(crate) version: String,
 }
 
 impl Binaries {
@@ -66,10 +68,10 @@ fn choose(folders: &[PathBuf], cluster: &Path, made_by: Option<u32>) -> Result<B
     let mut found: Vec<Binaries> = Vec::new();
     for folder in folders {
         match inspect(folder) {
-            Ok(major) if major >= VERSION_MIN => {
-                found.push(Binaries { folder: folder.clone(), major });
+            Ok((major, version)) if major >= VERSION_MIN => {
+                found.push(Binaries { folder: folder.clone(), major, version });
             }
-            Ok(major) => looked_in.push(format!("{} is version {major}", folder.display())),
+            Ok((major, _)) => looked_in.push(format!("{} is version {major}", folder.display())),
             Err(why) => looked_in.push(format!("{} {why}", folder.display())),
         }
     }
@@ -94,8 +96,8 @@ fn choose(folders: &[PathBuf], cluster: &Path, made_by: Option<u32>) -> Result<B
     }
 }
 
-/// The major version of a folder's `postgres`, or why the folder will not do.
-fn inspect(folder: &Path) -> Result<u32, String> {
+/// The version of a folder's `postgres`, its major part first, or why the folder will not do.
+fn inspect(folder: &Path) -> Result<(u32, String), String> {
     for name in ["postgres", "initdb"] {
         if !folder.join(name).is_file() {
             return Err(format!("has no `{name}`"));
@@ -106,14 +108,14 @@ fn inspect(folder: &Path) -> Result<u32, String> {
         .output()
         .map_err(|error| format!("has a `postgres` that does not start ({error})"))?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    major(&said).ok_or_else(|| format!("has a `postgres` that says {:?}", said.trim()))
+    version(&said).ok_or_else(|| format!("has a `postgres` that says {:?}", said.trim()))
 }
 
 /// Reads `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)` and the like.
-fn major(said: &str) -> Option<u32> {
-    let version = said.strip_prefix("postgres (PostgreSQL) ")?;
+fn version(said: &str) -> Option<(u32, String)> {
+    let version = said.strip_prefix("postgres (PostgreSQL) ")?.split_whitespace().next()?;
     let digits = version.split(|c: char| !c.is_ascii_digit()).next()?;
-    digits.parse().ok()
+    Some((digits.parse().ok()?, version.to_owned()))
 }
 
 /// Every folder worth a look that exists, once each, best first.
@@ -173,9 +175,11 @@ mod tests {
 
     #[test]
     fn versions_are_read_as_distributions_print_them() {
-        assert_eq!(major("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n"), Some(15));
-        assert_eq!(major("postgres (PostgreSQL) 18beta2\n"), Some(18));
-        assert_eq!(major("something else"), None);
+        let debian = version("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n");
+        assert_eq!(debian, Some((15, "15.18".to_owned())));
+        let beta = version("postgres (PostgreSQL) 18beta2\n");
+        assert_eq!(beta, Some((18, "18beta2".to_owned())));
+        assert_eq!(version("something else"), None);
     }
 
     #[test]

@@ -69,13 +69,20 @@ impl Cluster {
                 .create(data)
                 .map_err(Error::io("making the data folder", data))?;
         }
-        let data = fs::canonicalize(data).map_err(Error::io("following the path", data))?;
-        let found = fs::metadata(&data).map_err(Error::io("reading the data folder", &data))?;
+        let opened = Self::found(data)?;
+        let data = &opened.data;
+        let found = fs::metadata(data).map_err(Error::io("reading the data folder", data))?;
         if root && found.mode() & 0o011 != 0o011 {
             let permissions = Permissions::from_mode(found.mode() | 0o011);
-            fs::set_permissions(&data, permissions)
-                .map_err(Error::io("letting the server's account pass through", &data))?;
+            fs::set_permissions(data, permissions)
+                .map_err(Error::io("letting the server's account pass through", data))?;
         }
+        Ok(opened)
+    }
+
+    /// As [`open`](Self::open) for a data folder that exists; makes and changes nothing.
+    pub(crate) fn found(data: &Path) -> Result<Self, Error> {
+        let data = fs::canonicalize(data).map_err(Error::io("following the path", data))?;
         let home = home::found(&data)?;
         let log_file = data.join("postgres.log");
         Ok(Self { folder: home.join("postgres"), log_file, data, home })

@@ -36,6 +36,7 @@ mod process;
 mod server;
 mod settings;
 mod socket;
+mod survey;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -44,6 +45,7 @@ use std::time::Duration;
 pub use binaries::VERSION_MIN;
 pub use error::Error;
 pub use lock::lock_path;
+pub use survey::{Programs, Running, programs, running};
 
 use account::Account;
 use binaries::Binaries;
@@ -260,9 +262,7 @@ impl PrivatePostgres {
     /// A URL for another database of this server over the socket.
     #[must_use]
     pub fn connection_url_to(&self, role: &str, database: &str) -> String {
-        let (role, database) = (percent_encoded(role), percent_encoded(database));
-        let folder = percent_encoded(&self.socket_folder.to_string_lossy());
-        format!("postgres://{role}@localhost/{database}?host={folder}&port={}", self.port)
+        socket_url(&self.socket_folder, self.port, role, database)
     }
 
     /// Whether the server runs. Of another owner's server only that owner's word is known.
@@ -319,6 +319,13 @@ impl Drop for PrivatePostgres {
     fn drop(&mut self) {
         self.end(Mode::Fast);
     }
+}
+
+/// A URL for a database of the server whose socket lies in this folder.
+fn socket_url(folder: &Path, port: u16, role: &str, database: &str) -> String {
+    let (role, database) = (percent_encoded(role), percent_encoded(database));
+    let folder = percent_encoded(&folder.to_string_lossy());
+    format!("postgres://{role}@localhost/{database}?host={folder}&port={port}")
 }
 
 /// Leaves what never needs encoding and encodes every other byte.

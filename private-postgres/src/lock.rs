@@ -61,6 +61,12 @@ fn owner(file: &mut File) -> String {
     }
 }
 
+/// The process that took the lock last, as far as it is known. Takes nothing: whoever starts at
+/// this moment must not be told that the folder is in use.
+pub(crate) fn last_owner(data_folder: &Path) -> Option<u32> {
+    std::fs::read_to_string(lock_path(data_folder)).ok()?.trim().parse().ok()
+}
+
 /// Where the lock of a data folder is, for messages and tests.
 #[must_use]
 pub fn lock_path(data_folder: &Path) -> PathBuf {

@@ -17,16 +17,18 @@ pub enum End {
     Partly,
     /// The input was refused as a whole and reported; nothing was recorded.
     Refused,
+    /// What was asked for was looked at, and something that is needed is not in order.
+    Missing,
 }
 
 impl End {
-    /// The exit status: 0 done, 1 not done, 3 done except for what was refused. (2 is a command
-    /// line that cannot be read.)
+    /// The exit status: 0 done, 1 not done or not in order, 3 done except for what was refused. (2
+    /// is a command line that cannot be read.)
     #[must_use]
     pub fn exit_code(self) -> ExitCode {
         match self {
             Self::Done => ExitCode::SUCCESS,
-            Self::Refused => ExitCode::from(1),
+            Self::Refused | Self::Missing => ExitCode::from(1),
             Self::Partly => ExitCode::from(3),
         }
     }

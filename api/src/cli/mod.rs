@@ -1,6 +1,7 @@
 //! The subcommands of `opscenter`, one file each.
 
 pub mod demo;
+pub mod doctor;
 mod end;
 pub mod import_models;
 pub mod import_usage;

@@ -1,10 +1,11 @@
-//! The program `opscenter` as an operator uses it: imports, the demonstration, keys; its output,
-//! its exit status, and what is in the log afterwards.
+//! The program `opscenter` as an operator uses it: imports, demonstration, keys, the doctor; its
+//! output, its exit status, and what is in the log afterwards.
 
 #![cfg(test)]
 
 mod data;
 mod demo;
+mod doctor;
 mod import_models;
 mod import_usage;
 mod interrupted;

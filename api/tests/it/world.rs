@@ -102,6 +102,8 @@ impl World {
         for variable in [
             "DATABASE_URL",
             "DATABASE_OWNER_URL",
+            "DOCKER_HOST",
+            "REDIS_URL",
             "OPS_ADDRESS",
             "OPS_MASTER_KEY",
             "OPS_STARTED_AS",
@@ -116,7 +118,12 @@ impl World {
 
     /// Runs the program to its end.
     pub(crate) async fn run(&self, arguments: &[&str]) -> Said {
-        let ended = tokio::time::timeout(PATIENCE, self.program(arguments).output()).await;
+        self.run_program(self.program(arguments)).await
+    }
+
+    /// Runs a program that was made ready to its end.
+    pub(crate) async fn run_program(&self, mut program: tokio::process::Command) -> Said {
+        let ended = tokio::time::timeout(PATIENCE, program.output()).await;
         let Output { status, stdout, stderr } =
             ended.expect("the program ends").expect("the program can be started");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text is printed");

@@ -2,10 +2,12 @@
 
 use crate::{Folder, append};
 use event_log::Position;
+use installation::survey::{self, DatabaseFound, PostgresFound};
 use installation::{Access, Error, Installation, Place, SERVICE_ROLE};
 use private_postgres::{Options, PrivatePostgres};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection, Executor};
+use std::time::Duration;
 use uuid::Uuid;
 
 /// Somebody's server with an empty database.
@@ -135,5 +137,51 @@ async fn whatever_is_wrong_with_the_address_is_said_without_showing_a_password()
         let text = format!("{error} {place:?}");
         assert!(text.contains(expected), "{text}");
         assert!(!text.contains("hush"), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_says_what_a_start_would_find_and_makes_nothing() {
+    let limit = Duration::from_secs(10);
+    let theirs = Theirs::start();
+    theirs.execute("create role ada login; create role boss login superuser").await;
+    let mut place = theirs.as_role("ada");
+    let refused = survey::postgres(&place, limit).await.unwrap_err();
+    assert!(matches!(&refused, Error::NoRight { role, .. } if role == "ada"), "{refused}");
+    place.owner_url = Some(theirs.server.connection_url("boss"));
+    let found = named(survey::postgres(&place, limit).await.unwrap());
+    assert_eq!((found.role.as_str(), found.schema_version), ("ada", None));
+    // As whoever could make the tables, nothing was made either.
+    let found = named(survey::postgres(&theirs.place, limit).await.unwrap());
+    assert_eq!((found.encoding.as_str(), found.schema_version), ("UTF8", None));
+    assert!(!survey::data_folder(&theirs.place).await.unwrap().exists);
+
+    Installation::open(&theirs.place, Access::Write).await.unwrap().close().await;
+    let found = named(survey::postgres(&theirs.place, limit).await.unwrap());
+    assert_eq!(found.schema_version, Some(found.schema_version_needed));
+    let refused = survey::postgres(&place, limit).await.unwrap_err();
+    assert!(refused.to_string().contains("may not use the log"), "{refused}");
+    let newer = "insert into event_log.schema_migration (version, name, checksum)
+                 values (1000, 'of a later version', '')";
+    theirs.execute(newer).await;
+    let refused = survey::postgres(&theirs.place, limit).await.unwrap_err();
+    assert!(refused.to_string().contains("newer than this program's"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_in_which_text_would_not_survive_is_told() {
+    let theirs = Theirs::start();
+    theirs.execute("create database ascii encoding 'SQL_ASCII' template template0").await;
+    let url = theirs.server.connection_url_to(theirs.server.superuser(), "ascii");
+    let place = Place { database_url: Some(url), ..theirs.place.clone() };
+    let refused = survey::postgres(&place, Duration::from_secs(10)).await.unwrap_err();
+    assert!(refused.to_string().contains("encoding SQL_ASCII"), "{refused}");
+}
+
+/// The database that was named.
+fn named(found: PostgresFound) -> DatabaseFound {
+    match found {
+        PostgresFound::Named(database) => database,
+        PostgresFound::Running { .. } | PostgresFound::Stopped(_) => panic!("{found:?}"),
     }
 }
