@@ -14,10 +14,11 @@ use std::path::Path;
 use walk::Walk;
 
 /// The pages that are walked.
-const PAGES: [(&str, &str); 4] = [
+const PAGES: [(&str, &str); 5] = [
     ("README.md", include_str!("../../README.md")),
     ("docs/api.md", include_str!("../../docs/api.md")),
     ("docs/imports.md", include_str!("../../docs/imports.md")),
+    ("docs/operations.md", include_str!("../../docs/operations.md")),
     ("docs/replay.md", include_str!("../../docs/replay.md")),
 ];
 
@@ -98,6 +99,19 @@ async fn the_page_on_imports_works_as_it_is_written() {
     let models = walk.said("opscenter import models FILE");
     assert!(models.contains(" loaded as new models\n"), "{models}");
     walk.stop().await;
+}
+
+#[tokio::test]
+async fn the_page_on_operations_works_as_it_is_written() {
+    let mut walk = Walk::begin();
+    walk.follow(text_of("docs/operations.md")).await;
+    let said: serde_json::Value =
+        serde_json::from_str(walk.said("./ops doctor --json")).expect("an object");
+    let names = said["checks"].as_array().expect("a list").iter().map(|check| &check["name"]);
+    let expected =
+        ["data_folder", "master_key", "postgresql", "container_engine", "gpus", "redis"];
+    assert_eq!(names.collect::<Vec<_>>(), expected);
+    assert_eq!(said["fine"], true, "{said:#}");
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ shift
 export OPS_STARTED_AS=./ops
 case $command in
     demo) exec opscenter demo --exit "$@" ;;
-    import | key) exec opscenter "$command" "$@" ;;
+    doctor | import | key) exec opscenter "$command" "$@" ;;
     replay) exec opscenter-replay "$@" ;;
     *) exit 64 ;;
 esac
@@ -41,7 +41,7 @@ const ELSEWHERE: [(&str, &str); 5] = [
 const STANDS_FOR: [(&str, &str); 1] = [("models FILE", "models model-prices.json")];
 
 /// Blocks that are neither a command nor what one prints.
-const ONLY_SHOWN: [&str; 1] = ["Ops-Consistency: "];
+const ONLY_SHOWN: [&str; 2] = ["Ops-Consistency: ", "data folder "];
 
 /// What a command needs.
 #[derive(Debug, PartialEq, Eq)]
@@ -58,7 +58,8 @@ fn step(command: &str) -> Result<Step, String> {
     match (words.next().unwrap_or_default(), words.next().unwrap_or_default()) {
         ("./ops", "demo") => Ok(Step::Demonstrate),
         ("./ops", "serve") => Ok(Step::Serve),
-        ("./ops", "import" | "key" | "replay") | ("opscenter", "import") => Ok(Step::Run),
+        ("./ops", "doctor" | "import" | "key" | "replay") => Ok(Step::Run),
+        ("opscenter", "doctor" | "import") => Ok(Step::Run),
         ("opscenter-replay" | "curl" | "python3", _) => Ok(Step::Run),
         _ if ELSEWHERE.iter().any(|(start, _)| command.starts_with(start)) => Ok(Step::Elsewhere),
         _ => Err(format!("no test knows how to run `{command}`")),
