@@ -36,18 +36,24 @@ pub(crate) async fn open(
 
 /// Where the master key is, and that it can be used. Makes none.
 pub(crate) fn survey(data_dir: &Path) -> Result<KeyFound, Error> {
-    if let Ok(text) = env::var(VARIABLE)
-        && !text.trim().is_empty()
-    {
+    if let Some(text) = given() {
         MasterKey::from_base64(&text)?;
         return Ok(KeyFound::Environment);
     }
     let path = path(data_dir);
-    if !path.exists() {
-        return Ok(KeyFound::NotYet { path });
+    match path.try_exists() {
+        Ok(true) => {
+            MasterKey::load_or_create(&path)?;
+            Ok(KeyFound::File { path })
+        }
+        Ok(false) => Ok(KeyFound::NotYet { path }),
+        Err(source) => Err(KeyError::File { path, source }.into()),
     }
-    MasterKey::load_or_create(&path)?;
-    Ok(KeyFound::File { path })
+}
+
+/// The key that the environment holds; an empty text, as scripts leave it behind, is none.
+pub(crate) fn given() -> Option<String> {
+    env::var(VARIABLE).ok().filter(|text| !text.trim().is_empty())
 }
 
 /// Where the key is kept when the environment does not hold it.
@@ -56,9 +62,7 @@ pub(crate) fn path(data_dir: &Path) -> std::path::PathBuf {
 }
 
 fn master_key(data_dir: &Path, access: Access) -> Result<Option<MasterKey>, Error> {
-    if let Ok(text) = env::var(VARIABLE)
-        && !text.trim().is_empty()
-    {
+    if let Some(text) = given() {
         return Ok(Some(MasterKey::from_base64(&text)?));
     }
     let path = path(data_dir);

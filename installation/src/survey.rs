@@ -79,17 +79,26 @@ pub enum PostgresFound {
     Stopped(private_postgres::Programs),
 }
 
+/// Whether a start needs a data folder. With the key in the environment and a database elsewhere
+/// nothing is ever written to it.
+#[must_use]
+pub fn needs_data_folder(place: &Place) -> bool {
+    place.database().is_none() || keys::given().is_none()
+}
+
 /// Looks at the data folder.
 ///
 /// # Errors
 /// What keeps it from being used.
 pub async fn data_folder(place: &Place) -> Result<FolderFound, Error> {
     let folder = place.data_dir.clone();
-    let looked = tokio::task::spawn_blocking(move || look_at_folder(&folder));
+    // A database elsewhere has a disk of its own.
+    let needed = if place.database().is_none() { FREE_BYTES_MIN } else { 0 };
+    let looked = tokio::task::spawn_blocking(move || look_at_folder(&folder, needed));
     looked.await.map_err(|_| Error::Interrupted)?
 }
 
-fn look_at_folder(folder: &Path) -> Result<FolderFound, Error> {
+fn look_at_folder(folder: &Path, needed: u64) -> Result<FolderFound, Error> {
     let unusable = |source| Error::Folder { folder: folder.to_owned(), source };
     let path = std::path::absolute(folder).map_err(unusable)?;
     // What is not there would be made in the nearest folder above it.
@@ -105,11 +114,11 @@ fn look_at_folder(folder: &Path) -> Result<FolderFound, Error> {
     let disk = statvfs(nearest).map_err(|error| unusable(error.into()))?;
     let free_bytes = disk.f_bavail.saturating_mul(disk.f_frsize);
     let running = private_postgres::running(&path)?;
-    if free_bytes < FREE_BYTES_MIN {
+    if free_bytes < needed {
         return Err(Error::NoRoom {
             folder: path,
             free_mebibytes: free_bytes / MEBIBYTE,
-            needed_mebibytes: FREE_BYTES_MIN / MEBIBYTE,
+            needed_mebibytes: needed / MEBIBYTE,
         });
     }
     Ok(FolderFound { exists: nearest == path, path, free_bytes, running })

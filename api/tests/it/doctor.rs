@@ -180,8 +180,14 @@ async fn what_would_keep_a_start_from_succeeding_is_a_problem() {
     fs::remove_dir_all(&data).expect("it can be removed");
     fs::write(&data, "a file").expect("a file");
     let in_the_way = report(&world, 1, &[]).await;
-    let found = &check(&in_the_way, "data_folder")["found"];
-    assert!(found.to_string().contains("is no folder"), "{found}");
+    let folder = check(&in_the_way, "data_folder");
+    assert!(folder["found"].to_string().contains("is no folder"), "{folder}");
+    assert_eq!(folder["needed"], true);
+    // With everything elsewhere nothing is put there.
+    let url = "postgres://127.0.0.1:1/ops";
+    let elsewhere = [("DATABASE_URL", url), ("OPS_MASTER_KEY", &"A".repeat(43))];
+    let elsewhere = report(&world, 1, &elsewhere).await;
+    assert_eq!(check(&elsewhere, "data_folder")["needed"], false);
 }
 
 #[tokio::test]
