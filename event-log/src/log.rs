@@ -3,7 +3,7 @@
 //! Reading is in `read.rs`, following in `follow.rs`.
 
 use crate::append::{Append, AppendError, Receipt};
-use crate::evidence;
+use crate::evidence::{self, Prepared};
 use crate::follow::Bell;
 use crate::lone_call::Tip;
 use crate::migrate::SCHEMA_VERSION;
@@ -39,8 +39,8 @@ pub struct Settings {
     pub connect: PgConnectOptions,
     /// How many connections readers may use at once.
     pub read_connections: u32,
-    /// How many connections append: two take turns at the lock while the other waits for the disk;
-    /// more would only queue there.
+    /// How many connections append what comes together: two take turns at the lock while the other
+    /// waits for the disk; more would only queue there. Lone commands have one beside them.
     pub append_connections: u32,
     /// How an append becomes durable.
     pub commit_mode: CommitMode,
@@ -128,6 +128,8 @@ struct Shared {
     bell: Bell,
     on_disk: OnDisk,
     writers: Mutex<Vec<JoinHandle<()>>>,
+    /// Of commands that are alone, in the mode that has any.
+    lone: Option<tokio::sync::Mutex<Writer>>,
 }
 
 impl Drop for Shared {
@@ -162,31 +164,51 @@ impl EventLog {
         let partition_rows = check_database(&pool).await?;
         let queue = Arc::new(Queue::new(settings.queue_limit));
         let tip = Arc::new(Tip::default());
+        let writer = || {
+            let shared = (Arc::clone(&queue), Arc::clone(&tip));
+            Writer::new(shared, &settings, partition_rows)
+        };
         let writers = (0..settings.append_connections.clamp(1, 2))
-            .map(|_| {
-                let shared = (Arc::clone(&queue), Arc::clone(&tip));
-                let writer = Writer::new(shared, &settings, partition_rows);
-                tokio::spawn(writer.run())
-            })
+            .map(|_| tokio::spawn(writer().run()))
             .collect();
+        let is_adaptive = settings.commit_mode == CommitMode::Adaptive;
+        let lone = is_adaptive.then(|| tokio::sync::Mutex::new(writer()));
         let bell = Bell::hang(pool.clone(), settings.poll_floor);
         let on_disk = OnDisk::default();
-        let shared = Shared { queue, pool, bell, on_disk, writers: Mutex::new(writers) };
+        let writers = Mutex::new(writers);
+        let shared = Shared { queue, pool, bell, on_disk, writers, lone };
         Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Records one command's events, as a whole or not at all. The answer comes when they are on
-    /// disk; giving up on waiting does not take the command back.
+    /// disk; whoever gives up on waiting does not know whether they were recorded.
     pub async fn append(&self, append: Append) -> Result<Receipt, AppendError> {
         append.check()?;
         let bytes = append.bytes();
         let mut append = append;
         let events = prepare(std::mem::take(&mut append.events))?;
-        let (reply, outcome) = oneshot::channel();
-        self.shared.queue.push_command(CommandJob { append, events, bytes, reply })?;
-        let receipt = outcome.await.unwrap_or_else(|_| Err(abandoned()))?;
+        let receipt = match self.append_alone(&append, &events).await? {
+            Some(receipt) => receipt,
+            None => {
+                let (reply, outcome) = oneshot::channel();
+                self.shared.queue.push_command(CommandJob { append, events, bytes, reply })?;
+                outcome.await.unwrap_or_else(|_| Err(abandoned()))?
+            }
+        };
         self.shared.on_disk.reaches(receipt.last_position);
         Ok(receipt)
+    }
+
+    /// Records a command while nothing else is recorded or waits, if it is one that can be.
+    async fn append_alone(
+        &self,
+        append: &Append,
+        events: &[Prepared],
+    ) -> Result<Option<Receipt>, AppendError> {
+        let Some(lone) = &self.shared.lone else { return Ok(None) };
+        let Some(_under_way) = self.shared.queue.begin_alone() else { return Ok(None) };
+        let Ok(mut writer) = lone.try_lock() else { return Ok(None) };
+        writer.alone(append, events).await
     }
 
     /// Records up to a thousand usage records of one source, each counted once for ever.
@@ -241,12 +263,15 @@ impl EventLog {
                 tracing::error!(%error, "a writer of the log ended badly");
             }
         }
+        if let Some(lone) = &self.shared.lone {
+            lone.lock().await.close().await;
+        }
         self.shared.bell.silence();
         self.shared.pool.close().await;
     }
 }
 
-fn prepare(events: Vec<crate::NewEvent>) -> Result<Vec<evidence::Prepared>, AppendError> {
+fn prepare(events: Vec<crate::NewEvent>) -> Result<Vec<Prepared>, AppendError> {
     evidence::prepare(events)
         .map_err(|error| AppendError::Refused(format!("no random numbers to be had: {error}")))
 }

@@ -2,10 +2,9 @@
 //! statement. What it cannot do it leaves undone, and `call.rs` goes the long way.
 
 use crate::Position;
-use crate::append::Receipt;
+use crate::append::{Append, Receipt};
 use crate::call::bind_events;
 use crate::evidence::Prepared;
-use crate::queue::CommandJob;
 use chrono::DateTime;
 use sqlx::Row;
 use sqlx::postgres::PgConnection;
@@ -37,9 +36,9 @@ struct Streams<'a> {
 
 impl<'a> Streams<'a> {
     /// None unless the version of every stream is relied on: then it need not be looked up.
-    fn of(job: &'a CommandJob) -> Option<Self> {
+    fn of(append: &'a Append, events: &'a [Prepared]) -> Option<Self> {
         let (mut names, mut expected) = (Vec::new(), Vec::new());
-        for (stream, version) in job.append.expected_versions() {
+        for (stream, version) in append.expected_versions() {
             if names.contains(&stream.as_str()) {
                 return None;
             }
@@ -47,7 +46,7 @@ impl<'a> Streams<'a> {
             expected.push(version);
         }
         let (mut ends, mut of_events) = (vec![0; names.len()], Vec::new());
-        for (number, prepared) in (1..).zip(&job.events) {
+        for (number, prepared) in (1..).zip(events) {
             let Some(stream) = &prepared.event.stream else {
                 of_events.push(None);
                 continue;
@@ -67,14 +66,15 @@ impl<'a> Streams<'a> {
 pub(crate) async fn append(
     connection: &mut PgConnection,
     tip: &Tip,
-    job: &CommandJob,
+    append: &Append,
+    events: &[Prepared],
 ) -> Result<Option<Receipt>, sqlx::Error> {
-    let is_small = (1..=EVENTS_MAX).contains(&job.events.len())
-        && !job.append.needs_to_be_first()
-        && job.events.iter().all(|prepared| prepared.event.tags.is_empty());
-    let Some(streams) = is_small.then(|| Streams::of(job)).flatten() else { return Ok(None) };
-    let append = &job.append;
-    let events: Vec<&Prepared> = job.events.iter().collect();
+    let is_small = (1..=EVENTS_MAX).contains(&events.len())
+        && !append.needs_to_be_first()
+        && events.iter().all(|prepared| prepared.event.tags.is_empty());
+    let streams = is_small.then(|| Streams::of(append, events)).flatten();
+    let Some(streams) = streams else { return Ok(None) };
+    let events: Vec<&Prepared> = events.iter().collect();
     let call = sqlx::query(CALL)
         .bind(tip.0.load(Ordering::Relaxed))
         .bind(append.command.id)

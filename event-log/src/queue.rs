@@ -58,13 +58,6 @@ pub(crate) struct Queue {
 /// Held while a group is being recorded.
 pub(crate) struct UnderWay<'a>(&'a AtomicUsize);
 
-impl UnderWay<'_> {
-    /// Whether no other group is.
-    pub(crate) fn is_alone(&self) -> bool {
-        self.0.load(Ordering::SeqCst) == 1
-    }
-}
-
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
@@ -129,6 +122,19 @@ impl Queue {
     pub(crate) fn begin(&self) -> UnderWay<'_> {
         self.under_way.fetch_add(1, Ordering::SeqCst);
         UnderWay(&self.under_way)
+    }
+
+    /// The same for a command that was not queued, if nothing waits and nothing is under way.
+    pub(crate) fn begin_alone(&self) -> Option<UnderWay<'_>> {
+        let is_idle = |waiting: &mut Waiting| {
+            waiting.commands.is_empty() && waiting.usage.is_empty() && !waiting.closing
+        };
+        if !self.with(is_idle) {
+            return None;
+        }
+        let order = Ordering::SeqCst;
+        self.under_way.compare_exchange(0, 1, order, order).ok()?;
+        Some(UnderWay(&self.under_way))
     }
 
     /// Takes nothing more; what waits is still carried out.

@@ -1,4 +1,5 @@
-//! The writers: two tasks, each with a connection of its own, that take turns at the lock.
+//! The writers: two tasks, each with a connection of its own, that take turns at the lock. A third
+//! has no task: whoever has a command that is alone calls it by themselves, and nobody is woken.
 //!
 //! While one waits for the disk the next group gathers and the other one records it. A group whose
 //! outcome is unknown (the connection broke, the server restarted) is carried out again on a new
@@ -6,11 +7,12 @@
 //! safe, and whoever waits gets the truth. Only when the database stays away for longer than
 //! `recovery` is the answer "unknown".
 
-use crate::append::AppendError;
+use crate::append::{Append, AppendError, Receipt};
 use crate::call::{self, Answer, Verdict};
+use crate::evidence::Prepared;
 use crate::log::{CommitMode, Settings};
 use crate::lone_call::{self, SEARCH_PATH, Tip};
-use crate::queue::{CommandJob, Group, Queue, UnderWay, UsageJob};
+use crate::queue::{CommandJob, Group, Queue, UsageJob};
 use crate::usage_call::{self, UsageAnswer};
 use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -19,7 +21,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// One of the two tasks that append.
+/// How long to wait before asking a database again that did not answer, at first and at most.
+const PAUSE_MIN: Duration = Duration::from_millis(5);
+const PAUSE_MAX: Duration = Duration::from_millis(250);
+
+/// One of those that append.
 pub(crate) struct Writer {
     queue: Arc<Queue>,
     tip: Arc<Tip>,
@@ -44,12 +50,6 @@ struct Session {
 struct Backend {
     pid: i32,
     started: DateTime<Utc>,
-}
-
-/// What became of a group that might be a command alone.
-enum Alone {
-    Recorded,
-    NotSo(Vec<CommandJob>),
 }
 
 /// What a failed call says about its outcome.
@@ -98,12 +98,9 @@ impl Writer {
     pub(crate) async fn run(mut self) {
         let queue = Arc::clone(&self.queue);
         while let Some(group) = queue.next().await {
-            let under_way = queue.begin();
+            let _under_way = queue.begin();
             let last = match group {
-                Group::Commands(jobs) => match self.alone(&under_way, jobs).await {
-                    Alone::Recorded => None,
-                    Alone::NotSo(jobs) => self.commands(jobs).await,
-                },
+                Group::Commands(jobs) => self.commands(jobs).await,
                 Group::Usage(job) => self.usage(*job).await,
             };
             if let Some((head, room)) = last
@@ -112,40 +109,63 @@ impl Writer {
                 self.keep_partitions_ahead().await;
             }
         }
+        self.close().await;
+    }
+
+    /// Records a command that is alone. None if that is not the way to record it, or if it is not
+    /// known whether it was: then nothing of it is at work any more, and under the same id it takes
+    /// effect once.
+    pub(crate) async fn alone(
+        &mut self,
+        append: &Append,
+        events: &[Prepared],
+    ) -> Result<Option<Receipt>, AppendError> {
+        let _ready = self.session().await;
+        let Some(mut session) = self.session.take() else { return Ok(None) };
+        // Until it has answered it counts as broken: whoever gives up on waiting leaves it so.
+        self.lost = Some(session.backend);
+        let tip = Arc::clone(&self.tip);
+        let call = lone_call::append(&mut session.connection, &tip, append, events);
+        let receipt = match tokio::time::timeout(self.call_limit, call).await {
+            Ok(Ok(receipt)) => receipt,
+            Ok(Err(error)) if error.as_database_error().is_some() => {
+                tracing::debug!(%error, "a lone command is recorded the long way");
+                None
+            }
+            Ok(Err(_)) | Err(_) => return self.end_lost().await.map(|()| None),
+        };
+        self.session = Some(session);
+        self.lost = None;
+        let Some(receipt) = receipt else { return Ok(None) };
+        let (before, last) = (receipt.first_position.0 - 1, receipt.last_position.0);
+        let quarter = (self.partition_rows / 4).max(1);
+        if before / quarter < last / quarter {
+            self.keep_partitions_ahead().await;
+        }
+        Ok(Some(receipt))
+    }
+
+    /// Returns once the backend of a broken connection is gone.
+    async fn end_lost(&mut self) -> Result<(), AppendError> {
+        let deadline = Instant::now() + self.recovery;
+        let mut pause = PAUSE_MIN;
+        while let Err(error) = self.session().await {
+            if Instant::now() + pause >= deadline {
+                return Err(AppendError::Unavailable(Arc::new(error)));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+        Ok(())
+    }
+
+    /// Closes the connection in order.
+    pub(crate) async fn close(&mut self) {
         if let Some(session) = self.session.take()
             && let Err(error) = session.connection.close().await
         {
             tracing::debug!(%error, "closing an append connection failed");
         }
-    }
-
-    /// Records a command that is alone and answers it, or gives back what is not recorded so.
-    async fn alone(&mut self, under_way: &UnderWay<'_>, mut jobs: Vec<CommandJob>) -> Alone {
-        if self.commit_mode != CommitMode::Adaptive || jobs.len() > 1 || !under_way.is_alone() {
-            return Alone::NotSo(jobs);
-        }
-        let Some(job) = jobs.pop() else { return Alone::NotSo(jobs) };
-        let (limit, tip) = (self.call_limit, Arc::clone(&self.tip));
-        let Ok(session) = self.session().await else { return Alone::NotSo(vec![job]) };
-        let call = lone_call::append(&mut session.connection, &tip, &job);
-        match tokio::time::timeout(limit, call).await {
-            Ok(Ok(Some(receipt))) => {
-                let (before, last) = (receipt.first_position.0 - 1, receipt.last_position.0);
-                let _gone = job.reply.send(Ok(receipt));
-                let quarter = (self.partition_rows / 4).max(1);
-                if before / quarter < last / quarter {
-                    self.keep_partitions_ahead().await;
-                }
-                return Alone::Recorded;
-            }
-            Ok(Ok(None)) => {}
-            Ok(Err(error)) if error.as_database_error().is_some() => {
-                tracing::debug!(%error, "a lone command is recorded the long way");
-            }
-            // Whatever became of it: under the same id it takes effect once.
-            Ok(Err(_)) | Err(_) => self.lost = self.session.take().map(|session| session.backend),
-        }
-        Alone::NotSo(vec![job])
     }
 
     /// Carries out a group of commands and answers each. Gives back the head and the room.
@@ -184,7 +204,7 @@ impl Writer {
         &mut self,
         verdict: Result<Verdict, sqlx::Error>,
         job: &CommandJob,
-    ) -> Result<crate::Receipt, AppendError> {
+    ) -> Result<Receipt, AppendError> {
         let unavailable = |error| AppendError::Unavailable(Arc::new(error));
         match verdict.map_err(unavailable)? {
             Verdict::Known(outcome) => outcome,
@@ -235,7 +255,7 @@ impl Writer {
         deadline: Instant,
         work: &W,
     ) -> Result<W::Answer, AppendError> {
-        let mut pause = Duration::from_millis(5);
+        let mut pause = PAUSE_MIN;
         loop {
             let failure = match self.attempt(work).await {
                 Ok(value) => return Ok(value),
@@ -250,7 +270,7 @@ impl Writer {
                 return Err(AppendError::Unavailable(Arc::new(error)));
             }
             tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_millis(250));
+            pause = (pause * 2).min(PAUSE_MAX);
         }
     }
 
