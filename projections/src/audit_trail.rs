@@ -8,6 +8,7 @@ use crate::occurrence::Occurrence;
 use crate::projection::{ApplyError, Projection, Takes};
 use crate::read::{ReadError, Scope, Select};
 use crate::table::{row_set, table};
+use crate::walk::Walk;
 use domain::values::{OrganizationId, UserId};
 use domain::{Event, Instant};
 use event_log::Position;
@@ -175,15 +176,14 @@ impl Filter {
     }
 }
 
-/// Entries, newest first; a page begins before the position of the last one.
+/// Entries along their positions.
 ///
 /// # Errors
 /// See [`ReadError`].
 pub async fn entries(
     pool: &PgPool,
     filter: &Filter,
-    before: Option<Position>,
-    first: usize,
+    walk: &Walk<Position>,
 ) -> Result<Vec<AuditEntry>, ReadError> {
     let (whole, beginning) = match filter.action.as_deref() {
         Some(action) if action.ends_with('.') => (None, Some(action.to_owned())),
@@ -202,7 +202,6 @@ pub async fn entries(
         .and_if("command_id = ", filter.command_id)
         .and_if("recorded_at >= ", filter.from)
         .and_if("recorded_at < ", filter.until)
-        .and_if("position < ", before)
-        .page(pool, "position desc", first)
+        .walk(pool, "position", walk)
         .await
 }

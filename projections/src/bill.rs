@@ -9,6 +9,7 @@ use crate::occurrence::Occurrence;
 use crate::projection::{ApplyError, Projection, Takes};
 use crate::read::{ReadError, Select};
 use crate::table::{row_set, table};
+use crate::walk::Walk;
 use domain::credits::{self, ChargeLine, UsageCharged, Verdict};
 use domain::metering::Unpriceable;
 use domain::values::{ChargeId, Code, Credits, MicroDollars, OrganizationId};
@@ -275,18 +276,16 @@ pub async fn charge_of_usage(
         .filter(|charge| usage <= charge.last_usage))
 }
 
-/// Charges of an organization, newest first; a page begins before a position.
+/// Charges of an organization along their positions.
 pub async fn charges(
     pool: &PgPool,
     organization_id: OrganizationId,
     period: Option<&str>,
-    before: Option<Position>,
-    first: usize,
+    walk: &Walk<Position>,
 ) -> Result<Vec<Charge>, ReadError> {
     Select::from::<Charge>()
         .and("organization_id = ", organization_id.to_string())
         .and_if("period = ", period.map(str::to_owned))
-        .and_if("position < ", before)
-        .page(pool, "position desc", first)
+        .walk(pool, "position", walk)
         .await
 }

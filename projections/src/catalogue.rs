@@ -8,6 +8,7 @@ use crate::occurrence::Occurrence;
 use crate::projection::{ApplyError, Projection, Takes};
 use crate::read::{ReadError, Select};
 use crate::table::{row_set, table};
+use crate::walk::Walk;
 use domain::catalogue::add_on::{self, AddOnPublished};
 use domain::catalogue::credit_pack::{self, CreditPackPublished};
 use domain::catalogue::meter::{self, Aggregation};
@@ -183,17 +184,15 @@ pub async fn meters(pool: &PgPool) -> Result<Vec<Meter>, ReadError> {
     Select::from::<Meter>().all(pool, "meter").await
 }
 
-/// Models in the order of their names, of one provider or of all.
+/// Models along their names, of one provider or of all.
 pub async fn models(
     pool: &PgPool,
     provider: Option<&str>,
-    after: Option<&ModelName>,
-    first: usize,
+    walk: &Walk<ModelName>,
 ) -> Result<Vec<Model>, ReadError> {
     Select::from::<Model>()
         .and_if("provider = ", provider.map(str::to_owned))
-        .and_if("model > ", after.map(ToString::to_string))
-        .page(pool, "model", first)
+        .walk(pool, "model", &walk.map(ToString::to_string))
         .await
 }
 

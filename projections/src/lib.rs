@@ -22,6 +22,7 @@ mod retry;
 mod rows_sql;
 mod runtime;
 pub mod table;
+mod walk;
 
 pub use control::{Standing, State, generations, install, resume, standings};
 pub use occurrence::Occurrence;
@@ -32,6 +33,7 @@ pub use read::{PAGE_ROWS_MAX, ReadError, Scope};
 pub use retry::{Retried, retry};
 pub use rows_sql::RowsError;
 pub use runtime::{Options, Runtime};
+pub use walk::{Direction, Walk};
 
 /// Declares the modules of the read models and the list that runs them.
 macro_rules! projections {

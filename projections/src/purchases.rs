@@ -7,6 +7,7 @@ use crate::occurrence::Occurrence;
 use crate::projection::{ApplyError, Projection, Takes};
 use crate::read::{ReadError, Scope, Select};
 use crate::table::{row_set, table};
+use crate::walk::Walk;
 use domain::commerce::purchase::{self, PurchaseInitiated, PurchaseRefunded};
 use domain::values::{
     Code, Credits, GrantId, MicroDollars, Money, OrganizationId, PurchaseId, Text,
@@ -174,19 +175,16 @@ pub async fn purchase(pool: &PgPool, id: PurchaseId) -> Result<Option<Purchase>,
     Select::from::<Purchase>().and("purchase_id = ", id.to_string()).one(pool).await
 }
 
-/// Purchases in a state, or in any, newest first; a page begins before the position at which the
-/// last one was begun.
+/// Purchases in a state, or in any, along the positions at which they were begun.
 pub async fn purchases(
     pool: &PgPool,
     scope: Scope,
     state: Option<&str>,
-    before: Option<Position>,
-    first: usize,
+    walk: &Walk<Position>,
 ) -> Result<Vec<Purchase>, ReadError> {
     Select::from::<Purchase>()
         .within(scope)
         .and_if("state = ", state.map(str::to_owned))
-        .and_if("initiated_position < ", before)
-        .page(pool, "initiated_position desc", first)
+        .walk(pool, "initiated_position", walk)
         .await
 }

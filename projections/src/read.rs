@@ -5,6 +5,7 @@
 //! after a key, never by counting rows off.
 
 use crate::table::Row;
+use crate::walk::Walk;
 use domain::values::OrganizationId;
 use serde::de::DeserializeOwned;
 use sqlx::{PgPool, Postgres, QueryBuilder};
@@ -63,9 +64,13 @@ impl Select {
     where
         T: 'v + sqlx::Encode<'v, Postgres> + sqlx::Type<Postgres>,
     {
+        self.begin_condition();
+        self.then(condition, value)
+    }
+
+    fn begin_condition(&mut self) {
         self.query.push(if self.has_condition { " and " } else { " where " });
         self.has_condition = true;
-        self.then(condition, value)
     }
 
     /// The same, when there is a value.
@@ -104,6 +109,25 @@ impl Select {
         }
     }
 
+    /// The rows that a walk along a column meets, in the order in which it meets them.
+    pub(crate) async fn walk<'v, T, K>(
+        mut self,
+        pool: &PgPool,
+        column: &'static str,
+        walk: &Walk<K>,
+    ) -> Result<Vec<T>, ReadError>
+    where
+        T: DeserializeOwned,
+        K: 'v + Clone + sqlx::Encode<'v, Postgres> + sqlx::Type<Postgres>,
+    {
+        if let Some(key) = walk.beyond.clone() {
+            self.begin_condition();
+            self.query.push(column).push(walk.direction.either(" > ", " < ")).push_bind(key);
+        }
+        self.query.push(" order by ").push(column).push(walk.direction.either("", " desc"));
+        self.limited(pool, walk.rows).await
+    }
+
     /// The first rows in an order.
     pub(crate) async fn page<T: DeserializeOwned>(
         mut self,
@@ -111,8 +135,17 @@ impl Select {
         order: &'static str,
         first: usize,
     ) -> Result<Vec<T>, ReadError> {
-        let limit = i64::try_from(first.min(PAGE_ROWS_MAX)).unwrap_or(i64::MAX);
-        self.query.push(" order by ").push(order).push(" limit ").push_bind(limit);
+        self.query.push(" order by ").push(order);
+        self.limited(pool, first).await
+    }
+
+    async fn limited<T: DeserializeOwned>(
+        mut self,
+        pool: &PgPool,
+        rows: usize,
+    ) -> Result<Vec<T>, ReadError> {
+        let limit = i64::try_from(rows.min(PAGE_ROWS_MAX)).unwrap_or(i64::MAX);
+        self.query.push(" limit ").push_bind(limit);
         self.fetch(pool).await
     }
 

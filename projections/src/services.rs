@@ -8,6 +8,7 @@ use crate::occurrence::Occurrence;
 use crate::projection::{ApplyError, Projection, Takes};
 use crate::read::{ReadError, Select};
 use crate::table::{row_set, table};
+use crate::walk::Walk;
 use domain::operations::service::{
     self, Observation, ServiceActionFailed, ServiceActionRequested, ServiceActionSucceeded,
     ServiceActionTimedOut, ServiceRegistered, Verb,
@@ -296,17 +297,14 @@ pub async fn action(
     Select::from::<ServiceAction>().and("action_id = ", id.to_string()).one(pool).await
 }
 
-/// Actions on one service or on all, newest first; a page begins before the position at which the
-/// last one was asked for.
+/// Actions on one service or on all, along the positions at which they were asked for.
 pub async fn actions(
     pool: &PgPool,
     service_id: Option<ServiceId>,
-    before: Option<Position>,
-    first: usize,
+    walk: &Walk<Position>,
 ) -> Result<Vec<ServiceAction>, ReadError> {
     Select::from::<ServiceAction>()
         .and_if("service_id = ", service_id.map(|id| id.to_string()))
-        .and_if("requested_position < ", before)
-        .page(pool, "requested_position desc", first)
+        .walk(pool, "requested_position", walk)
         .await
 }

@@ -9,6 +9,7 @@ use crate::occurrence::Occurrence;
 use crate::projection::{ApplyError, Projection, Takes};
 use crate::read::{ReadError, Select};
 use crate::table::{row_set, table};
+use crate::walk::Walk;
 use domain::catalogue::meter::{self, Aggregation};
 use domain::metering::{self, UsageRecorded};
 use domain::values::{Code, ModelName, OrganizationId};
@@ -187,7 +188,7 @@ pub struct Figure {
     pub records: i64,
 }
 
-/// Where a page of hours begins: after the hour, meter and model of the last row before it.
+/// What tells one hour of usage from the others of an organization.
 #[derive(Clone, Debug)]
 pub struct Cursor {
     /// The hour.
@@ -198,25 +199,26 @@ pub struct Cursor {
     pub model: String,
 }
 
-/// Hours of usage, oldest first.
+/// Usage along its hours, and within an hour along meters and models.
 ///
 /// # Errors
 /// See [`ReadError`]; so for all of these.
 pub async fn hours(
     pool: &PgPool,
     filter: &Filter,
-    after: Option<&Cursor>,
-    first: usize,
+    walk: &Walk<Cursor>,
 ) -> Result<Vec<UsageHour>, ReadError> {
     let mut select = filter.narrow(Select::from::<UsageHour>());
-    if let Some(cursor) = after {
+    if let Some(cursor) = &walk.beyond {
+        let beyond = walk.direction.either("(hour, meter, model) > (", "(hour, meter, model) < (");
         select = select
-            .and("(hour, meter, model) > (", cursor.hour)
+            .and(beyond, cursor.hour)
             .then(", ", cursor.meter.to_string())
             .then(", ", cursor.model.clone())
             .text(")");
     }
-    select.page(pool, "hour, meter, model", first).await
+    let order = walk.direction.either("hour, meter, model", "hour desc, meter desc, model desc");
+    select.page(pool, order, walk.rows).await
 }
 
 /// How every meter counts.

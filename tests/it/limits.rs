@@ -25,8 +25,11 @@ async fn documents_that_ask_for_too_much_are_refused() {
     refused(&world, "tokens", &tokens).await;
     let aliases = format!("{{ {} }}", many(51, &|at| format!("a{at}: __typename")));
     refused(&world, "aliases", &aliases).await;
-    let members = "organizations(first: 200) { nodes { members(first: 200) { nodes { role } } } }";
-    refused(&world, "cost", &format!("{{ {members} }}")).await;
+    for end in ["first", "last"] {
+        let members = format!("members({end}: 200) {{ nodes {{ role }} }}");
+        let members = format!("{{ organizations({end}: 200) {{ nodes {{ {members} }} }} }}");
+        refused(&world, end, &members).await;
+    }
     let deep = (0..7).fold("userId".to_owned(), |inner, _| {
         format!("members {{ nodes {{ user {{ memberships {{ organization {{ {inner} }} }} }} }} }}")
     });
@@ -63,12 +66,24 @@ async fn fragments_that_unfold_without_end_are_weighed_and_refused() {
 #[tokio::test]
 async fn pages_asked_for_by_variables_cost_as_much() {
     let world = World::start().await;
-    let document = "query ($n: Int!) { organizations(first: $n) { nodes { members(first: $n) { \
-                    nodes { role } } } } }";
-    let small = world.admin().ask(document, json!({ "n": 10 })).await.accepted();
-    assert!(small.at("/data/organizations/nodes").is_array());
-    let large = world.admin().ask(document, json!({ "n": 200 })).await;
-    assert_eq!(large.error_code(), "COST_LIMIT_EXCEEDED");
+    for end in ["first", "last"] {
+        let document = |variable: &str| {
+            format!(
+                "query ($n: {variable}) {{ organizations({end}: $n) {{ nodes {{ \
+                 members({end}: $n) {{ nodes {{ role }} }} }} }} }}"
+            )
+        };
+        let small = world.admin().ask(&document("Int!"), json!({ "n": 10 })).await.accepted();
+        assert!(small.at("/data/organizations/nodes").is_array());
+        let large = world.admin().ask(&document("Int!"), json!({ "n": 200 })).await;
+        assert_eq!(large.error_code(), "COST_LIMIT_EXCEEDED", "{end}: {}", large.text);
+        let small = world.admin().query(&document("Int = 10")).await.accepted();
+        assert!(small.at("/data/organizations/nodes").is_array());
+        refused(&world, end, &document("Int = 200")).await;
+        // What is sent counts, not what it would have been by default.
+        let sent = world.admin().ask(&document("Int = 200"), json!({ "n": 10 })).await.accepted();
+        assert!(sent.at("/data/organizations/nodes").is_array());
+    }
     world.end().await;
 }
 

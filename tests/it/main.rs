@@ -9,6 +9,7 @@ mod crash;
 mod http;
 mod limits;
 mod lost_moments;
+mod pages;
 mod permissions;
 mod programs;
 mod receipts;

@@ -67,5 +67,8 @@ async fn the_statements_of_a_document_do_not_grow_with_its_rows() {
     let nine = statements(&world, &counter, &document(&large)).await;
     assert!(one > 3, "the driver tells nothing: {one} statements");
     assert!(nine <= one, "{one} statements for one member, {nine} for nine");
+    let back = document(&large).replace("members", "members(last: 9, orderBy: DESCENDING)");
+    let nine = statements(&world, &counter, &back).await;
+    assert!(nine <= one, "{one} statements forward, {nine} back");
     world.end().await;
 }

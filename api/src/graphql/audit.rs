@@ -1,6 +1,6 @@
 //! The audit trail: who did what to which thing, with which result.
 
-use super::page::{Cursor, Page, connection, key_of, rows_wanted};
+use super::page::{Cursor, ListOrder, Page, PageArguments, connection};
 use super::scalars::{DateTime, Id, SafeInt};
 use super::{LogPosition, asking, shown};
 use crate::problem::Problem;
@@ -9,8 +9,8 @@ use async_graphql::{Context, ID, InputObject, Object};
 use domain::access::Resource;
 use domain::values::OrganizationId;
 use event_log::Position;
-use projections::Projection as _;
 use projections::audit_trail::{self, AuditTrail, Filter};
+use projections::{Projection as _, Walk};
 use uuid::Uuid;
 
 /// One thing that was done, or was tried.
@@ -135,16 +135,19 @@ impl AuditQuery {
         r#where: Option<AuditFilter>,
         first: Option<i32>,
         after: Option<Cursor>,
+        last: Option<i32>,
+        before: Option<Cursor>,
+        order_by: Option<ListOrder>,
     ) -> Result<AuditTrailConnection, Problem> {
-        entries(asking(ctx)?, r#where.unwrap_or_default(), first, after).await
+        let page = PageArguments { first, after, last, before, order_by };
+        entries(asking(ctx)?, r#where.unwrap_or_default(), page).await
     }
 }
 
 async fn entries(
     asking: &Asking,
     given: AuditFilter,
-    first: Option<i32>,
-    after: Option<Cursor>,
+    page: PageArguments,
 ) -> Result<AuditTrailConnection, Problem> {
     let organization = given.organization_id.map(|id| id.0);
     let filter = Filter {
@@ -157,17 +160,15 @@ async fn entries(
         from: given.from.map(|from| from.0),
         until: given.to.map(|to| to.0),
     };
-    let wanted = rows_wanted(first)?;
-    let before = key_of::<i64>(after.as_ref())?.map(Position);
+    let plan = page.plan::<i64>(ListOrder::Descending)?.map(|at| Position(*at));
     let pool = asking.model(AuditTrail::NAME).await?;
-    let rows = audit_trail::entries(pool, &filter, before, wanted + 1).await?;
-    let cursor = |row: &audit_trail::AuditEntry| Cursor::of(&row.position);
-    let page = Page::new(rows, wanted, after.is_some(), cursor, AuditEntry);
+    let rows = audit_trail::entries(pool, &filter, &plan.walk).await?;
+    let page = Page::new(rows, &plan, |row| row.position, AuditEntry);
     Ok(AuditTrailConnection::new(page, move |asking, most| {
         let filter = filter.clone();
         Box::pin(async move {
             let pool = asking.model(AuditTrail::NAME).await?;
-            Ok(audit_trail::entries(pool, &filter, None, most).await?.len())
+            Ok(audit_trail::entries(pool, &filter, &Walk::ascending(most)).await?.len())
         })
     }))
 }

@@ -2,7 +2,7 @@
 
 use super::asking;
 use super::outcome::{Asked, carry_out, payload};
-use super::page::{Cursor, Page, connection, key_of, rows_wanted};
+use super::page::{Cursor, ListOrder, Page, PageArguments, connection};
 use super::scalars::{DateTime, Decimal, Id, MoneyInput, MoneyObject, SafeInt, Word};
 use crate::problem::Problem;
 use crate::reading::{AsOf, Asking, at_position, fold, version};
@@ -12,7 +12,7 @@ use domain::access::Resource;
 use domain::values::{Code, OrganizationId, PurchaseId, Text};
 use event_log::Position;
 use projections::purchases::{self, Purchases};
-use projections::{Projection as _, Scope};
+use projections::{Projection as _, Scope, Walk};
 use uuid::Uuid;
 
 /// A purchase of a credit pack.
@@ -154,8 +154,12 @@ impl CommerceQuery {
         r#where: Option<PurchaseFilter>,
         first: Option<i32>,
         after: Option<Cursor>,
+        last: Option<i32>,
+        before: Option<Cursor>,
+        order_by: Option<ListOrder>,
     ) -> Result<PurchaseConnection, Problem> {
-        purchases(asking(ctx)?, r#where.unwrap_or_default(), first, after).await
+        let page = PageArguments { first, after, last, before, order_by };
+        purchases(asking(ctx)?, r#where.unwrap_or_default(), page).await
     }
 }
 
@@ -188,16 +192,13 @@ pub(crate) async fn purchase(
 async fn purchases(
     asking: &Asking,
     filter: PurchaseFilter,
-    first: Option<i32>,
-    after: Option<Cursor>,
+    page: PageArguments,
 ) -> Result<PurchaseConnection, Problem> {
     let scope = asking.scope(filter.organization_id.map(|id| id.0), Resource::Purchases).await?;
-    let wanted = rows_wanted(first)?;
-    let before = key_of::<i64>(after.as_ref())?.map(Position);
+    let plan = page.plan::<i64>(ListOrder::Descending)?.map(|at| Position(*at));
     let (pool, state) = (asking.model(Purchases::NAME).await?, filter.state);
-    let rows = purchases::purchases(pool, scope, state.as_deref(), before, wanted + 1).await?;
-    let cursor = |row: &purchases::Purchase| Cursor::of(&row.initiated_position);
-    let page = Page::new(rows, wanted, after.is_some(), cursor, Purchase::now);
+    let rows = purchases::purchases(pool, scope, state.as_deref(), &plan.walk).await?;
+    let page = Page::new(rows, &plan, |row| row.initiated_position, Purchase::now);
     Ok(PurchaseConnection::new(page, move |asking, most| {
         let state = state.clone();
         Box::pin(async move { count(asking, scope, state.as_deref(), most).await })
@@ -211,7 +212,7 @@ async fn count(
     most: usize,
 ) -> Result<usize, Problem> {
     let pool = asking.model(Purchases::NAME).await?;
-    Ok(purchases::purchases(pool, scope, state, None, most).await?.len())
+    Ok(purchases::purchases(pool, scope, state, &Walk::ascending(most)).await?.len())
 }
 
 async fn purchase_of(asking: &Asking, outcome: &Outcome) -> Result<Option<Purchase>, Problem> {

@@ -5,7 +5,7 @@ mod statement;
 
 pub(crate) use moves::CreditMutation;
 
-use super::page::{Cursor, Page, connection, key_of, rows_wanted};
+use super::page::{Cursor, ListOrder, Page, PageArguments, connection};
 use super::scalars::{DateTime, Decimal, Id};
 use super::{LogPosition, asking, shown};
 use crate::problem::Problem;
@@ -15,8 +15,8 @@ use domain::access::Resource;
 use domain::credits::GrantSource;
 use domain::values::{Credits, HoldId, MicroDollars, OrganizationId};
 use event_log::Position;
-use projections::Projection as _;
 use projections::credit_statement::{self, Balance, CreditStatement};
+use projections::{Projection as _, Walk};
 use statement::{CreditStatementConnection, CreditStatementFilter, statement};
 
 /// Where the credits of an organization are.
@@ -96,8 +96,12 @@ impl CreditBalance {
         ctx: &Context<'_>,
         first: Option<i32>,
         after: Option<Cursor>,
+        last: Option<i32>,
+        before: Option<Cursor>,
+        order_by: Option<ListOrder>,
     ) -> Result<CreditGrantConnection, Problem> {
-        grants(asking(ctx)?, self.0.organization_id, first, after).await
+        let page = PageArguments { first, after, last, before, order_by };
+        grants(asking(ctx)?, self.0.organization_id, page).await
     }
 
     /// The holds, newest first, as they are now.
@@ -107,8 +111,12 @@ impl CreditBalance {
         state: Option<String>,
         first: Option<i32>,
         after: Option<Cursor>,
+        last: Option<i32>,
+        before: Option<Cursor>,
+        order_by: Option<ListOrder>,
     ) -> Result<CreditHoldConnection, Problem> {
-        holds(asking(ctx)?, self.0.organization_id, state, first, after).await
+        let page = PageArguments { first, after, last, before, order_by };
+        holds(asking(ctx)?, self.0.organization_id, state, page).await
     }
 }
 
@@ -244,9 +252,13 @@ impl CreditQuery {
         r#where: Option<CreditStatementFilter>,
         first: Option<i32>,
         after: Option<Cursor>,
+        last: Option<i32>,
+        before: Option<Cursor>,
+        order_by: Option<ListOrder>,
     ) -> Result<CreditStatementConnection, Problem> {
         let filter = r#where.unwrap_or_default();
-        statement(asking(ctx)?, organization_id.0, filter, first, after).await
+        let page = PageArguments { first, after, last, before, order_by };
+        statement(asking(ctx)?, organization_id.0, filter, page).await
     }
 }
 
@@ -288,19 +300,16 @@ const fn nothing(organization_id: OrganizationId) -> Balance {
 async fn grants(
     asking: &Asking,
     id: OrganizationId,
-    first: Option<i32>,
-    after: Option<Cursor>,
+    page: PageArguments,
 ) -> Result<CreditGrantConnection, Problem> {
-    let wanted = rows_wanted(first)?;
-    let after_position = key_of::<i64>(after.as_ref())?.map(Position);
+    let plan = page.plan::<i64>(ListOrder::Ascending)?.map(|at| Position(*at));
     let pool = asking.model(CreditStatement::NAME).await?;
-    let rows = credit_statement::grants(pool, id, after_position, wanted + 1).await?;
-    let cursor = |row: &credit_statement::Grant| Cursor::of(&row.granted_position);
-    let page = Page::new(rows, wanted, after.is_some(), cursor, CreditGrant);
+    let rows = credit_statement::grants(pool, id, &plan.walk).await?;
+    let page = Page::new(rows, &plan, |row| row.granted_position, CreditGrant);
     Ok(CreditGrantConnection::new(page, move |asking, most| {
         Box::pin(async move {
             let pool = asking.model(CreditStatement::NAME).await?;
-            Ok(credit_statement::grants(pool, id, None, most).await?.len())
+            Ok(credit_statement::grants(pool, id, &Walk::ascending(most)).await?.len())
         })
     }))
 }
@@ -309,19 +318,18 @@ async fn holds(
     asking: &Asking,
     id: OrganizationId,
     state: Option<String>,
-    first: Option<i32>,
-    after: Option<Cursor>,
+    page: PageArguments,
 ) -> Result<CreditHoldConnection, Problem> {
-    let (wanted, before) = (rows_wanted(first)?, key_of::<HoldId>(after.as_ref())?);
+    let plan = page.plan::<HoldId>(ListOrder::Descending)?;
     let pool = asking.model(CreditStatement::NAME).await?;
-    let rows = credit_statement::holds(pool, id, state.as_deref(), before, wanted + 1).await?;
-    let cursor = |row: &credit_statement::Hold| Cursor::of(&row.hold_id);
-    let page = Page::new(rows, wanted, after.is_some(), cursor, CreditHold);
+    let rows = credit_statement::holds(pool, id, state.as_deref(), &plan.walk).await?;
+    let page = Page::new(rows, &plan, |row| row.hold_id, CreditHold);
     Ok(CreditHoldConnection::new(page, move |asking, most| {
         let state = state.clone();
         Box::pin(async move {
             let pool = asking.model(CreditStatement::NAME).await?;
-            Ok(credit_statement::holds(pool, id, state.as_deref(), None, most).await?.len())
+            let walk = Walk::ascending(most);
+            Ok(credit_statement::holds(pool, id, state.as_deref(), &walk).await?.len())
         })
     }))
 }

@@ -2,7 +2,7 @@
 
 use super::asking;
 use super::outcome::{Answer, Asked, carry_out, payload};
-use super::page::{Cursor, Page, connection, key_of, rows_wanted};
+use super::page::{Cursor, ListOrder, Page, PageArguments, connection};
 use super::scalars::{DateTime, Id, SafeInt, Word};
 use super::tenancy::Membership;
 use crate::problem::Problem;
@@ -12,8 +12,8 @@ use commands::{AccessCommand, Outcome, Subject};
 use domain::access::Resource;
 use domain::values::{Code, Text, UserId};
 use event_log::Position;
-use projections::Projection as _;
 use projections::directory::{self, Directory};
+use projections::{Projection as _, Walk};
 use uuid::Uuid;
 
 /// A person. Only made for whoever may see them.
@@ -111,8 +111,12 @@ impl IdentityQuery {
         r#where: Option<UserFilter>,
         first: Option<i32>,
         after: Option<Cursor>,
+        last: Option<i32>,
+        before: Option<Cursor>,
+        order_by: Option<ListOrder>,
     ) -> Result<UserConnection, Problem> {
-        users(asking(ctx)?, r#where.unwrap_or_default(), first, after).await
+        let page = PageArguments { first, after, last, before, order_by };
+        users(asking(ctx)?, r#where.unwrap_or_default(), page).await
     }
 }
 
@@ -148,20 +152,19 @@ pub(crate) async fn user(
 async fn users(
     asking: &Asking,
     filter: UserFilter,
-    first: Option<i32>,
-    after: Option<Cursor>,
+    page: PageArguments,
 ) -> Result<UserConnection, Problem> {
     asking.may_read(Resource::Users).await?;
-    let (wanted, after_id) = (rows_wanted(first)?, key_of::<UserId>(after.as_ref())?);
+    let plan = page.plan::<UserId>(ListOrder::Ascending)?;
     let pool = asking.model(Directory::NAME).await?;
-    let rows = directory::users(pool, filter.status.as_deref(), after_id, wanted + 1).await?;
-    let cursor = |row: &directory::User| Cursor::of(&row.user_id);
-    let page = Page::new(rows, wanted, after.is_some(), cursor, User::now);
+    let rows = directory::users(pool, filter.status.as_deref(), &plan.walk).await?;
+    let page = Page::new(rows, &plan, |row| row.user_id, User::now);
     Ok(UserConnection::new(page, move |asking, most| {
         let status = filter.status.clone();
         Box::pin(async move {
             let pool = asking.model(Directory::NAME).await?;
-            Ok(directory::users(pool, status.as_deref(), None, most).await?.len())
+            let walk = Walk::ascending(most);
+            Ok(directory::users(pool, status.as_deref(), &walk).await?.len())
         })
     }))
 }

@@ -14,7 +14,7 @@ use crate::problem::{Code, Problem};
 use async_graphql::parser::types::{
     ExecutableDocument, Field, OperationDefinition, OperationType, Selection, SelectionSet,
 };
-use async_graphql::{Value, Variables};
+use async_graphql::{Name, Value, Variables};
 use std::collections::HashMap;
 
 const TOKENS_MAX: usize = 2_000;
@@ -69,7 +69,7 @@ pub(crate) fn check(
     operation: &OperationDefinition,
     variables: &Variables,
 ) -> Result<Weight, Problem> {
-    let mut scale = Scale { shape, document, variables, fragments: HashMap::new() };
+    let mut scale = Scale { shape, document, operation, variables, fragments: HashMap::new() };
     let root = shape.root(operation.ty);
     let weight = scale.selections(&operation.selection_set.node, root, true);
     let bounds = [
@@ -96,6 +96,7 @@ pub(crate) fn check(
 struct Scale<'a> {
     shape: &'a Shape,
     document: &'a ExecutableDocument,
+    operation: &'a OperationDefinition,
     variables: &'a Variables,
     /// What each fragment weighs; `None` while it is being weighed, which only a cycle meets.
     fragments: HashMap<&'a str, Option<Weight>>,
@@ -158,16 +159,30 @@ impl<'a> Scale<'a> {
         }
     }
 
-    /// How many rows of a page are asked for.
+    /// How many rows of a page are asked for, from whichever end.
     fn rows(&self, field: &Field, default: u64) -> u64 {
-        let given = field.arguments.iter().find(|(name, _)| name.node == "first");
-        let known = |name| self.variables.get(&name).cloned().ok_or(());
-        let given = given.and_then(|(_, value)| value.node.clone().into_const_with(known).ok());
-        let asked = match given {
-            Some(Value::Number(number)) => number.as_u64(),
-            Some(_) | None => None,
+        let asked = ["first", "last"].into_iter().filter_map(|name| self.number(field, name));
+        asked.max().unwrap_or(default).max(1)
+    }
+
+    /// A number that is given as an argument, or as the variable that stands in its place.
+    fn number(&self, field: &Field, argument: &str) -> Option<u64> {
+        let given = field.arguments.iter().find(|(name, _)| name.node == argument);
+        let value = given.map(|(_, value)| value.node.clone())?;
+        match value.into_const_with(|name| self.variable(&name)) {
+            Ok(Value::Number(number)) => number.as_u64(),
+            Ok(_) | Err(()) => None,
+        }
+    }
+
+    /// The value of a variable: what was sent, else what the operation says it is by default.
+    fn variable(&self, name: &Name) -> Result<Value, ()> {
+        let mut declared = self.operation.variable_definitions.iter();
+        let default = || {
+            let declared = declared.find(|it| it.node.name.node == *name);
+            declared.and_then(|it| it.node.default_value.as_ref()).map(|value| value.node.clone())
         };
-        asked.unwrap_or(default).max(1)
+        self.variables.get(name).cloned().or_else(default).ok_or(())
     }
 
     /// Fields at the top, fragments unfolded; a bound on the unfolding was checked before.

@@ -7,7 +7,7 @@ pub(crate) use billing::{BillingQuery, Charge, charge};
 pub(crate) use record::{MeteringMutation, RECORDS_MAX, Recording, record};
 
 use super::asking;
-use super::page::{Cursor, Page, connection, rows_wanted};
+use super::page::{Cursor, ListOrder, Page, PageArguments, connection};
 use super::scalars::{DateTime, Id, SafeInt, Word};
 use crate::problem::Problem;
 use crate::reading::Asking;
@@ -16,8 +16,8 @@ use domain::Instant;
 use domain::access::Resource;
 use domain::catalogue::meter;
 use domain::values::{Code, ModelName, OrganizationId};
-use projections::Projection as _;
 use projections::usage::{self, Filter, Usage, UsageHour};
+use projections::{Projection as _, Walk};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -144,10 +144,14 @@ impl MeteringQuery {
         #[graphql(default)] group_by: UsageGroup,
         first: Option<i32>,
         after: Option<Cursor>,
+        last: Option<i32>,
+        before: Option<Cursor>,
+        order_by: Option<ListOrder>,
     ) -> Result<UsageConnection, Problem> {
         let UsageGroup::Hour = group_by;
         let filter = r#where.unwrap_or_default().of(organization_id.0);
-        hours(asking(ctx)?, filter, first, after).await
+        let page = PageArguments { first, after, last, before, order_by };
+        hours(asking(ctx)?, filter, page).await
     }
 
     /// An organization's usage of each meter over everything that is asked for.
@@ -165,28 +169,26 @@ impl MeteringQuery {
 async fn hours(
     asking: &Asking,
     filter: Filter,
-    first: Option<i32>,
-    after: Option<Cursor>,
+    page: PageArguments,
 ) -> Result<UsageConnection, Problem> {
     asking.may_read_of(filter.organization_id, Resource::Metering).await?;
-    let wanted = rows_wanted(first)?;
-    let key = after.as_ref().map(Cursor::key::<Key>).transpose()?.map(|key| key.0);
+    let plan = page.plan::<Key>(ListOrder::Ascending)?.map(|key| key.0.clone());
     let pool = asking.model(Usage::NAME).await?;
-    let rows = usage::hours(pool, &filter, key.as_ref(), wanted + 1).await?;
+    let rows = usage::hours(pool, &filter, &plan.walk).await?;
     let known = usage::aggregations(pool).await?;
     let known: BTreeMap<_, _> = known.into_iter().map(|it| (it.meter, it.aggregation)).collect();
     let known = Arc::new(known);
-    let cursor = |row: &UsageHour| {
+    let key = |row: &UsageHour| {
         let (hour, meter, model) = (row.hour, row.meter.clone(), row.model.clone());
-        Cursor::of(&Key(usage::Cursor { hour, meter, model }))
+        Key(usage::Cursor { hour, meter, model })
     };
     let object = |row| UsageOfHour { row, aggregations: Arc::clone(&known) };
-    let page = Page::new(rows, wanted, after.is_some(), cursor, object);
+    let page = Page::new(rows, &plan, key, object);
     Ok(UsageConnection::new(page, move |asking, most| {
         let filter = filter.clone();
         Box::pin(async move {
             let pool = asking.model(Usage::NAME).await?;
-            Ok(usage::hours(pool, &filter, None, most).await?.len())
+            Ok(usage::hours(pool, &filter, &Walk::ascending(most)).await?.len())
         })
     }))
 }

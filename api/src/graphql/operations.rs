@@ -5,7 +5,7 @@ mod act;
 pub(crate) use act::OperationsMutation;
 
 use super::asking;
-use super::page::{Cursor, Page, connection, key_of, rows_wanted};
+use super::page::{Cursor, ListOrder, Page, PageArguments, connection};
 use super::scalars::{DateTime, Id, SafeInt};
 use crate::problem::Problem;
 use crate::reading::{AsOf, Asking, at_position, fold, version};
@@ -14,8 +14,8 @@ use domain::access::Resource;
 use domain::operations::service::{Observation, Verb};
 use domain::values::{ServiceActionId, ServiceId, Text};
 use event_log::Position;
-use projections::Projection as _;
 use projections::services::{self, Services};
+use projections::{Projection as _, Walk};
 
 /// What can be done to a service: a closed set.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,8 +120,12 @@ impl Service {
         ctx: &Context<'_>,
         first: Option<i32>,
         after: Option<Cursor>,
+        last: Option<i32>,
+        before: Option<Cursor>,
+        order_by: Option<ListOrder>,
     ) -> Result<ServiceActionConnection, Problem> {
-        actions(asking(ctx)?, Some(self.0.service_id), first, after).await
+        let page = PageArguments { first, after, last, before, order_by };
+        actions(asking(ctx)?, Some(self.0.service_id), page).await
     }
 
     /// When it was registered.
@@ -251,9 +255,13 @@ impl OperationsQuery {
         r#where: Option<ServiceActionFilter>,
         first: Option<i32>,
         after: Option<Cursor>,
+        last: Option<i32>,
+        before: Option<Cursor>,
+        order_by: Option<ListOrder>,
     ) -> Result<ServiceActionConnection, Problem> {
         let service_id = r#where.unwrap_or_default().service_id.map(|id| id.0);
-        actions(asking(ctx)?, service_id, first, after).await
+        let page = PageArguments { first, after, last, before, order_by };
+        actions(asking(ctx)?, service_id, page).await
     }
 }
 
@@ -286,20 +294,17 @@ pub(crate) async fn service_action(
 async fn actions(
     asking: &Asking,
     service_id: Option<ServiceId>,
-    first: Option<i32>,
-    after: Option<Cursor>,
+    page: PageArguments,
 ) -> Result<ServiceActionConnection, Problem> {
     asking.may_read(Resource::Services).await?;
-    let wanted = rows_wanted(first)?;
-    let before = key_of::<i64>(after.as_ref())?.map(Position);
+    let plan = page.plan::<i64>(ListOrder::Descending)?.map(|at| Position(*at));
     let pool = asking.model(Services::NAME).await?;
-    let rows = services::actions(pool, service_id, before, wanted + 1).await?;
-    let cursor = |row: &services::ServiceAction| Cursor::of(&row.requested_position);
-    let page = Page::new(rows, wanted, after.is_some(), cursor, ServiceAction);
+    let rows = services::actions(pool, service_id, &plan.walk).await?;
+    let page = Page::new(rows, &plan, |row| row.requested_position, ServiceAction);
     Ok(ServiceActionConnection::new(page, move |asking, most| {
         Box::pin(async move {
             let pool = asking.model(Services::NAME).await?;
-            Ok(services::actions(pool, service_id, None, most).await?.len())
+            Ok(services::actions(pool, service_id, &Walk::ascending(most)).await?.len())
         })
     }))
 }

@@ -1,25 +1,27 @@
 //! Pages: Relay connections over keyset cursors.
 //!
-//! A cursor is the key of a row, in base64 so that nobody builds one by hand. A page is read with
-//! one row more than was asked for, which tells whether there is a next one. How many there are is
-//! counted up to a bound, and only when asked.
+//! A cursor is the order of its list and the key of a row, in base64 so that nobody builds one by
+//! hand. A page is read with one row more than was asked for, which tells whether there are more.
+//! How many there are is counted up to a bound, and only when asked. What a page is asked for with
+//! is in [`arguments`].
+
+mod arguments;
+
+pub(crate) use arguments::{ListOrder, PageArguments, PagePlan, ROWS_DEFAULT};
 
 use crate::problem::Problem;
 use crate::reading::Asking;
 use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
 use data_encoding::BASE64URL_NOPAD;
 use futures_util::future::BoxFuture;
+use projections::Direction;
 use std::fmt::Display;
 use std::str::FromStr;
 
-/// Rows of a page when nobody says.
-pub(crate) const FIRST_DEFAULT: usize = 50;
-/// The most rows of a page.
-pub(crate) const FIRST_MAX: usize = 200;
 /// Up to how many rows are counted: a full page of the reader tells that there may be more.
 pub(crate) const COUNT_MAX: usize = projections::PAGE_ROWS_MAX - 1;
 
-/// Where a page begins: after this row of the page before. Opaque.
+/// Where a row stands in a list: what a page begins after or ends before. Opaque.
 #[derive(Clone, Debug)]
 pub(crate) struct Cursor(String);
 
@@ -42,34 +44,28 @@ impl ScalarType for Cursor {
 }
 
 impl Cursor {
-    /// The cursor of a row with this key.
-    pub(crate) fn of(key: &impl Display) -> Self {
-        Self(BASE64URL_NOPAD.encode(key.to_string().as_bytes()))
+    /// The cursor of a row with this key, in a list of this order.
+    fn of(order: ListOrder, key: &impl Display) -> Self {
+        Self(BASE64URL_NOPAD.encode(format!("{}{key}", order.mark()).as_bytes()))
     }
 
-    /// The key it was made of.
-    pub(crate) fn key<T: FromStr>(&self) -> Result<T, Problem> {
+    /// The key it was made of, where it was given as `argument` of a list in this order.
+    fn key<T: FromStr>(&self, argument: &str, order: ListOrder) -> Result<T, Problem> {
         let bytes = BASE64URL_NOPAD.decode(self.0.as_bytes()).ok();
-        let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
-        let key = text.and_then(|text| text.parse().ok());
+        let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+        // Taken for a place in the other order it would show rows that nobody asked for.
+        let other = ListOrder::from(Direction::from(order).turned());
+        if text.starts_with(other.mark()) {
+            let message = "the cursor is of the list in its other order; ask with the orderBy that \
+                           it came with, or begin without it";
+            return Err(Problem::input(argument, message));
+        }
+        let key = text.strip_prefix(order.mark()).and_then(|key| key.parse().ok());
         key.ok_or_else(|| {
-            Problem::input("after", "the cursor is not one of this list; take it from `endCursor`")
+            let message = "the cursor is not one of this list; take it from `pageInfo`";
+            Problem::input(argument, message)
         })
     }
-}
-
-/// The key that a page begins after.
-pub(crate) fn key_of<T: FromStr>(after: Option<&Cursor>) -> Result<Option<T>, Problem> {
-    after.map(Cursor::key).transpose()
-}
-
-/// How many rows of a page are wanted.
-pub(crate) fn rows_wanted(first: Option<i32>) -> Result<usize, Problem> {
-    let Some(first) = first else { return Ok(FIRST_DEFAULT) };
-    let wanted = usize::try_from(first).ok().filter(|rows| (1..=FIRST_MAX).contains(rows));
-    wanted.ok_or_else(|| {
-        Problem::input("first", format!("first is {first}; ask for 1 to {FIRST_MAX} rows"))
-    })
 }
 
 /// About a page.
@@ -77,9 +73,9 @@ pub(crate) fn rows_wanted(first: Option<i32>) -> Result<usize, Problem> {
 pub(crate) struct PageInfo {
     /// Whether there are rows after this page.
     has_next_page: bool,
-    /// Whether this page begins after another row.
+    /// Whether there are rows before this page.
     has_previous_page: bool,
-    /// The cursor of the first row.
+    /// The cursor of the first row; give it as `before` for the page before.
     start_cursor: Option<Cursor>,
     /// The cursor of the last row; give it as `after` for the next page.
     end_cursor: Option<Cursor>,
@@ -92,21 +88,25 @@ pub(crate) struct Page<T> {
 }
 
 impl<T> Page<T> {
-    /// From one row more than was wanted, if there were so many.
-    pub(crate) fn new<R>(
+    /// From what the plan's walk met, which is one row more than was wanted if there is one.
+    pub(crate) fn new<R, K, L: Display>(
         mut rows: Vec<R>,
-        wanted: usize,
-        is_later: bool,
-        cursor: impl Fn(&R) -> Cursor,
+        plan: &PagePlan<K>,
+        key: impl Fn(&R) -> L,
         object: impl Fn(R) -> T,
     ) -> Self {
-        let has_next_page = rows.len() > wanted;
-        rows.truncate(wanted);
+        let has_more = rows.len() >= plan.walk.rows;
+        rows.truncate(plan.walk.rows.saturating_sub(1));
+        if plan.is_back {
+            rows.reverse();
+        }
+        let is_begun = plan.walk.beyond.is_some();
+        let cursor = |row: &R| Cursor::of(plan.order, &key(row));
         let info = PageInfo {
-            has_next_page,
-            has_previous_page: is_later,
-            start_cursor: rows.first().map(&cursor),
-            end_cursor: rows.last().map(&cursor),
+            has_next_page: if plan.is_back { is_begun } else { has_more },
+            has_previous_page: if plan.is_back { has_more } else { is_begun },
+            start_cursor: rows.first().map(cursor),
+            end_cursor: rows.last().map(cursor),
         };
         let rows = rows.into_iter().map(|row| (cursor(&row), object(row))).collect();
         Self { rows, info }

@@ -5,7 +5,7 @@ mod set;
 pub(crate) use set::RatesMutation;
 
 use super::asking;
-use super::page::{Cursor, Page, connection, key_of, rows_wanted};
+use super::page::{Cursor, ListOrder, Page, PageArguments, connection};
 use super::scalars::{DateTime, Decimal, SafeInt, Word};
 use crate::problem::Problem;
 use crate::reading::{AsOf, Asking, at_position, fold};
@@ -13,8 +13,8 @@ use async_graphql::{Context, Enum, InputObject, Object, SimpleObject};
 use domain::access::Resource;
 use domain::catalogue::model::TokenPrice;
 use domain::values::{Amount, Code, ModelName};
-use projections::Projection as _;
 use projections::catalogue::{self, Catalogue};
+use projections::{Projection as _, Walk};
 
 /// How single records become one figure.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
@@ -220,8 +220,12 @@ impl RatesQuery {
         r#where: Option<ModelFilter>,
         first: Option<i32>,
         after: Option<Cursor>,
+        last: Option<i32>,
+        before: Option<Cursor>,
+        order_by: Option<ListOrder>,
     ) -> Result<ModelConnection, Problem> {
-        models(asking(ctx)?, r#where.unwrap_or_default(), first, after).await
+        let page = PageArguments { first, after, last, before, order_by };
+        models(asking(ctx)?, r#where.unwrap_or_default(), page).await
     }
 
     /// The rate card: its newest version, or the one of a number.
@@ -249,21 +253,19 @@ async fn model(asking: &Asking, name: ModelName, as_of: Option<AsOf>) -> Result<
 async fn models(
     asking: &Asking,
     filter: ModelFilter,
-    first: Option<i32>,
-    after: Option<Cursor>,
+    page: PageArguments,
 ) -> Result<ModelConnection, Problem> {
     asking.may_browse(Resource::Models).await?;
-    let (wanted, after_name) = (rows_wanted(first)?, key_of::<ModelName>(after.as_ref())?);
+    let plan = page.plan::<ModelName>(ListOrder::Ascending)?;
     let (pool, provider) = (asking.model(Catalogue::NAME).await?, filter.provider);
-    let rows =
-        catalogue::models(pool, provider.as_deref(), after_name.as_ref(), wanted + 1).await?;
-    let cursor = |row: &catalogue::Model| Cursor::of(&row.model);
-    let page = Page::new(rows, wanted, after.is_some(), cursor, Model);
+    let rows = catalogue::models(pool, provider.as_deref(), &plan.walk).await?;
+    let page = Page::new(rows, &plan, |row| row.model.clone(), Model);
     Ok(ModelConnection::new(page, move |asking, most| {
         let provider = provider.clone();
         Box::pin(async move {
             let pool = asking.model(Catalogue::NAME).await?;
-            Ok(catalogue::models(pool, provider.as_deref(), None, most).await?.len())
+            let walk = Walk::ascending(most);
+            Ok(catalogue::models(pool, provider.as_deref(), &walk).await?.len())
         })
     }))
 }

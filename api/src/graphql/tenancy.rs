@@ -7,7 +7,7 @@ pub(crate) use change::TenancyMutation;
 use super::asking;
 use super::credits::{CreditBalance, balance_of};
 use super::identity::User;
-use super::page::{Cursor, Page, connection, key_of, rows_wanted};
+use super::page::{Cursor, ListOrder, Page, PageArguments, connection};
 use super::scalars::{DateTime, Id, SafeInt, Word};
 use crate::problem::Problem;
 use crate::reading::{AsOf, Asking, at_position, fold, version};
@@ -16,7 +16,7 @@ use domain::access::Resource;
 use domain::values::{Code, OrganizationId, Text, UserId};
 use event_log::Position;
 use projections::directory::{self, Directory};
-use projections::{Projection as _, Scope};
+use projections::{Projection as _, Scope, Walk};
 
 /// What a member may do inside an organization.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,8 +98,12 @@ impl Organization {
         ctx: &Context<'_>,
         first: Option<i32>,
         after: Option<Cursor>,
+        last: Option<i32>,
+        before: Option<Cursor>,
+        order_by: Option<ListOrder>,
     ) -> Result<MemberConnection, Problem> {
-        members(asking(ctx)?, self.row.organization_id, self.at, first, after).await
+        let page = PageArguments { first, after, last, before, order_by };
+        members(asking(ctx)?, self.row.organization_id, self.at, page).await
     }
 
     /// Where its credits are, at the same moment.
@@ -190,8 +194,12 @@ impl TenancyQuery {
         ctx: &Context<'_>,
         first: Option<i32>,
         after: Option<Cursor>,
+        last: Option<i32>,
+        before: Option<Cursor>,
+        order_by: Option<ListOrder>,
     ) -> Result<OrganizationConnection, Problem> {
-        organizations(asking(ctx)?, first, after).await
+        let page = PageArguments { first, after, last, before, order_by };
+        organizations(asking(ctx)?, page).await
     }
 }
 
@@ -241,38 +249,32 @@ async fn row(asking: &Asking, id: OrganizationId) -> Result<Option<Organization>
 
 async fn organizations(
     asking: &Asking,
-    first: Option<i32>,
-    after: Option<Cursor>,
+    page: PageArguments,
 ) -> Result<OrganizationConnection, Problem> {
-    let (wanted, after_id) = (rows_wanted(first)?, key_of::<OrganizationId>(after.as_ref())?);
-    let rows = visible(asking, after_id, wanted + 1).await?;
-    let cursor = |row: &directory::Organization| Cursor::of(&row.organization_id);
+    let plan = page.plan::<OrganizationId>(ListOrder::Ascending)?;
+    let rows = visible(asking, &plan.walk).await?;
     let object = |row| Organization { row, at: None };
-    let page = Page::new(rows, wanted, after.is_some(), cursor, object);
+    let page = Page::new(rows, &plan, |row| row.organization_id, object);
     Ok(OrganizationConnection::new(page, |asking, most| {
-        Box::pin(async move { Ok(visible(asking, None, most).await?.len()) })
+        Box::pin(async move { Ok(visible(asking, &Walk::ascending(most)).await?.len()) })
     }))
 }
 
 /// All organizations for who may see all, else those the caller belongs to.
 async fn visible(
     asking: &Asking,
-    after: Option<OrganizationId>,
-    most: usize,
+    walk: &Walk<OrganizationId>,
 ) -> Result<Vec<directory::Organization>, Problem> {
     if asking.reads_all(Resource::Organizations).await? {
         let pool = asking.model(Directory::NAME).await?;
-        return Ok(directory::organizations(pool, Scope::Everything, after, most).await?);
+        return Ok(directory::organizations(pool, Scope::Everything, walk).await?);
     }
     let Some(user_id) = asking.caller.user_id() else { return Ok(Vec::new()) };
-    let mut rows = Vec::new();
-    for membership in memberships_of(asking, user_id).await? {
-        let id = membership.0.organization_id;
-        if after.is_none_or(|after| id > after) && rows.len() < most {
-            rows.extend(row(asking, id).await?.map(|organization| organization.row));
-        }
-    }
-    Ok(rows)
+    let mine = memberships_of(asking, user_id).await?;
+    let mine = mine.into_iter().map(|membership| membership.0.organization_id).collect();
+    let ids = walk.over(mine, |id| *id);
+    let mut found = asking.loaders.directory.load_many(ids.clone()).await?;
+    Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
 }
 
 /// Memberships of somebody, as far as the caller may see the organizations.
@@ -296,15 +298,13 @@ async fn members(
     asking: &Asking,
     id: OrganizationId,
     at: Option<Position>,
-    first: Option<i32>,
-    after: Option<Cursor>,
+    page: PageArguments,
 ) -> Result<MemberConnection, Problem> {
-    let (wanted, after_id) = (rows_wanted(first)?, key_of::<UserId>(after.as_ref())?);
-    let rows = members_at(asking, id, at, after_id, wanted + 1).await?;
-    let cursor = |row: &directory::Member| Cursor::of(&row.user_id);
-    let page = Page::new(rows, wanted, after.is_some(), cursor, Member);
+    let plan = page.plan::<UserId>(ListOrder::Ascending)?;
+    let rows = members_at(asking, id, at, &plan.walk).await?;
+    let page = Page::new(rows, &plan, |row| row.user_id, Member);
     Ok(MemberConnection::new(page, move |asking, most| {
-        Box::pin(async move { Ok(members_at(asking, id, at, None, most).await?.len()) })
+        Box::pin(async move { Ok(members_at(asking, id, at, &Walk::ascending(most)).await?.len()) })
     }))
 }
 
@@ -312,16 +312,15 @@ async fn members_at(
     asking: &Asking,
     id: OrganizationId,
     at: Option<Position>,
-    after: Option<UserId>,
-    most: usize,
+    walk: &Walk<UserId>,
 ) -> Result<Vec<directory::Member>, Problem> {
     if at.is_none() {
         let pool = asking.model(Directory::NAME).await?;
-        return Ok(directory::members(pool, id, after, most).await?);
+        return Ok(directory::members(pool, id, walk).await?);
     }
     let rows = fold::<Directory>(asking, "organization", &id.to_string(), at).await?;
-    let later = |row: &&directory::Member| after.is_none_or(|after| row.user_id > after);
-    Ok(rows.members.rows().into_iter().filter(later).take(most).cloned().collect())
+    let met = walk.over(rows.members.rows(), |row| row.user_id);
+    Ok(met.into_iter().cloned().collect())
 }
 
 async fn member_user(asking: &Asking, member: &directory::Member) -> Result<Option<User>, Problem> {

@@ -2,8 +2,9 @@
 
 use super::rows::{Balance, Grant, Hold, StatementLine};
 use crate::read::{ReadError, Scope, Select};
+use crate::walk::Walk;
 use domain::Instant;
-use domain::values::OrganizationId;
+use domain::values::{HoldId, OrganizationId};
 use event_log::Position;
 use sqlx::PgPool;
 
@@ -19,63 +20,55 @@ pub async fn balance(
     Select::from::<Balance>().and("organization_id = ", id).one(pool).await
 }
 
-/// Balances in the order of the organizations' ids.
+/// Balances along the organizations' ids.
 pub async fn balances(
     pool: &PgPool,
     scope: Scope,
-    after: Option<OrganizationId>,
-    first: usize,
+    walk: &Walk<OrganizationId>,
 ) -> Result<Vec<Balance>, ReadError> {
     Select::from::<Balance>()
         .within(scope)
-        .and_if("organization_id > ", after.map(|id| id.to_string()))
-        .page(pool, "organization_id", first)
+        .walk(pool, "organization_id", &walk.map(ToString::to_string))
         .await
 }
 
-/// Movements of an organization's credits, newest first; a page begins before a position.
+/// Movements of an organization's credits along their positions.
 pub async fn statement(
     pool: &PgPool,
     organization_id: OrganizationId,
     from: Option<Instant>,
-    before: Option<Position>,
-    first: usize,
+    walk: &Walk<Position>,
 ) -> Result<Vec<StatementLine>, ReadError> {
     Select::from::<StatementLine>()
         .and("organization_id = ", organization_id.to_string())
         .and_if("recorded_at >= ", from)
-        .and_if("position < ", before)
-        .page(pool, "position desc", first)
+        .walk(pool, "position", walk)
         .await
 }
 
-/// Grants of an organization in the order they were granted; a page begins after the position of
-/// the last one's granting.
+/// Grants of an organization along the positions at which they were granted.
 pub async fn grants(
     pool: &PgPool,
     organization_id: OrganizationId,
-    after: Option<Position>,
-    first: usize,
+    walk: &Walk<Position>,
 ) -> Result<Vec<Grant>, ReadError> {
     Select::from::<Grant>()
         .and("organization_id = ", organization_id.to_string())
-        .and_if("granted_position > ", after)
-        .page(pool, "granted_position", first)
+        .walk(pool, "granted_position", walk)
         .await
 }
 
-/// Holds of an organization in a state, or in any, newest first.
+/// Holds of an organization in a state, or in any, along their ids, which is the order they were
+/// placed in.
 pub async fn holds(
     pool: &PgPool,
     organization_id: OrganizationId,
     state: Option<&str>,
-    before: Option<domain::values::HoldId>,
-    first: usize,
+    walk: &Walk<HoldId>,
 ) -> Result<Vec<Hold>, ReadError> {
     Select::from::<Hold>()
         .and("organization_id = ", organization_id.to_string())
         .and_if("state = ", state.map(str::to_owned))
-        .and_if("hold_id < ", before.map(|id| id.to_string()))
-        .page(pool, "hold_id desc", first)
+        .walk(pool, "hold_id", &walk.map(ToString::to_string))
         .await
 }

@@ -1,7 +1,8 @@
-//! How the directory is read. Lists begin after the key of the last row of the page before.
+//! How the directory is read.
 
 use super::rows::{ApiKey, Member, Organization, Role, TierVersion, User};
 use crate::read::{ReadError, Scope, Select};
+use crate::walk::Walk;
 use domain::values::{Code, OrganizationId, UserId};
 use sqlx::PgPool;
 
@@ -30,17 +31,15 @@ pub async fn organizations_by_id(
     select.all(pool, "organization_id").await
 }
 
-/// Users in the order of their ids, which is the order they were invited in.
+/// Users along their ids, which is the order they were invited in.
 pub async fn users(
     pool: &PgPool,
     status: Option<&str>,
-    after: Option<UserId>,
-    first: usize,
+    walk: &Walk<UserId>,
 ) -> Result<Vec<User>, ReadError> {
     Select::from::<User>()
         .and_if("status = ", status.map(str::to_owned))
-        .and_if("user_id > ", after.map(|id| id.to_string()))
-        .page(pool, "user_id", first)
+        .walk(pool, "user_id", &walk.map(ToString::to_string))
         .await
 }
 
@@ -61,31 +60,27 @@ pub async fn organization_by_slug(
     Select::from::<Organization>().and("slug = ", slug.to_string()).one(pool).await
 }
 
-/// Organizations in the order of their ids, which is the order they were created in.
+/// Organizations along their ids, which is the order they were created in.
 pub async fn organizations(
     pool: &PgPool,
     scope: Scope,
-    after: Option<OrganizationId>,
-    first: usize,
+    walk: &Walk<OrganizationId>,
 ) -> Result<Vec<Organization>, ReadError> {
     Select::from::<Organization>()
         .within(scope)
-        .and_if("organization_id > ", after.map(|id| id.to_string()))
-        .page(pool, "organization_id", first)
+        .walk(pool, "organization_id", &walk.map(ToString::to_string))
         .await
 }
 
-/// Members of an organization in the order of their ids.
+/// Members of an organization along their ids.
 pub async fn members(
     pool: &PgPool,
     organization_id: OrganizationId,
-    after: Option<UserId>,
-    first: usize,
+    walk: &Walk<UserId>,
 ) -> Result<Vec<Member>, ReadError> {
     Select::from::<Member>()
         .and("organization_id = ", organization_id.to_string())
-        .and_if("user_id > ", after.map(|id| id.to_string()))
-        .page(pool, "user_id", first)
+        .walk(pool, "user_id", &walk.map(ToString::to_string))
         .await
 }
 

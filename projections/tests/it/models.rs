@@ -10,8 +10,8 @@ use event_log::CommitMode;
 use event_log::Position;
 use projections::usage::Filter;
 use projections::{
-    PAGE_ROWS_MAX, Runtime, Scope, audit_trail, bill, catalogue, credit_statement, directory,
-    purchases, services, usage,
+    Direction, PAGE_ROWS_MAX, Runtime, Scope, Walk, audit_trail, bill, catalogue, credit_statement,
+    directory, purchases, services, usage,
 };
 use sqlx::PgPool;
 use std::collections::BTreeMap;
@@ -28,7 +28,7 @@ pub(crate) async fn agree(pool: &PgPool, town: &Town) {
         let (tier, version) = house.organization.tier.clone().unwrap();
         assert_eq!(organization.status, house.organization.status.as_str());
         assert_eq!((organization.tier, organization.tier_version), (tier, version));
-        let members = directory::members(pool, *id, None, 1_000).await.unwrap();
+        let members = directory::members(pool, *id, &Walk::ascending(1_000)).await.unwrap();
         let members: BTreeMap<_, _> = members.iter().map(|row| (row.user_id, row.role)).collect();
         assert_eq!(members, house.organization.members);
         assert_eq!(usize::try_from(organization.members).unwrap(), members.len());
@@ -79,15 +79,18 @@ async fn credits(pool: &PgPool, id: OrganizationId, account: &domain::credits::A
     // What was ever issued is somewhere; what is owed was spent before it was paid for.
     let places = [row.available, row.held, row.consumed, row.expired, row.voided];
     assert_eq!(row.issued.micro(), sum(&places) - row.owed.micro());
-    let grants = credit_statement::grants(pool, id, None, PAGE_ROWS_MAX).await.unwrap();
+    let grants = credit_statement::grants(pool, id, &Walk::ascending(PAGE_ROWS_MAX)).await.unwrap();
     let of_rows: Vec<_> = grants.iter().map(|row| (row.grant_id, row.remaining)).collect();
     let of_account: Vec<_> = account.grants.iter().map(|it| (it.grant_id, it.remaining)).collect();
     assert_eq!(of_rows, of_account);
-    let holds = credit_statement::holds(pool, id, Some("placed"), None, 1_000).await.unwrap();
+    let holds =
+        credit_statement::holds(pool, id, Some("placed"), &Walk::ascending(1_000)).await.unwrap();
     let mut holds: Vec<_> = holds.iter().map(|row| row.hold_id).collect();
     holds.sort();
     assert_eq!(holds, account.holds.keys().copied().collect::<Vec<_>>());
-    let lines = credit_statement::statement(pool, id, None, None, PAGE_ROWS_MAX).await.unwrap();
+    let lines = credit_statement::statement(pool, id, None, &Walk::descending(PAGE_ROWS_MAX))
+        .await
+        .unwrap();
     let changes: Vec<Credits> = lines.iter().map(|line| line.change).collect();
     if lines.len() < PAGE_ROWS_MAX {
         assert_eq!(sum(&changes), row.available.micro());
@@ -109,7 +112,7 @@ async fn bills(pool: &PgPool, id: OrganizationId, charges: &[(String, MicroDolla
         let records: i64 = lines.iter().map(|line| line.records + line.quarantined).sum();
         assert_eq!(records, period.records + period.quarantined);
     }
-    for charge in bill::charges(pool, id, None, None, 20).await.unwrap() {
+    for charge in bill::charges(pool, id, None, &Walk::descending(20)).await.unwrap() {
         let found = bill::charge_of_usage(pool, id, charge.last_usage).await.unwrap();
         assert_eq!(found, Some(charge.clone()));
         assert_eq!(bill::charge_by_id(pool, charge.charge_id).await.unwrap(), Some(charge));
@@ -160,7 +163,7 @@ async fn usage_belongs_to_the_hour_in_which_it_occurred_whatever_the_order_of_ar
     let mut hours = Vec::new();
     for organization in organizations {
         let filter = Filter::of(organization);
-        let mut rows = usage::hours(log.pool(), &filter, None, 1_000).await.unwrap();
+        let mut rows = usage::hours(log.pool(), &filter, &Walk::ascending(1_000)).await.unwrap();
         assert!(rows.len() > 30);
         assert!(rows.iter().all(|row| row.hour == usage::hour_of(row.hour)));
         rows.iter_mut().for_each(|row| row.organization_id = organizations[0]);
@@ -200,7 +203,7 @@ async fn the_audit_trail_has_one_entry_for_a_batch_and_says_what_was_denied() {
     let runtime = Runtime::start(&log).await.unwrap();
     runtime.progress().wait(&["audit_trail"], last, crate::rebuilt::PATIENCE).await.unwrap();
     let all = audit_trail::Filter::of(Scope::Everything);
-    let entries = audit_trail::entries(log.pool(), &all, None, 50).await.unwrap();
+    let entries = audit_trail::entries(log.pool(), &all, &Walk::descending(50)).await.unwrap();
     let [denial, batch] = entries.try_into().unwrap();
     assert_eq!((batch.events, batch.position.0, batch.last_position.0), (7, 1, 7));
     assert_eq!(batch.organization_id, Some(organization));
@@ -212,7 +215,8 @@ async fn the_audit_trail_has_one_entry_for_a_batch_and_says_what_was_denied() {
     assert_eq!(denial.reason.as_deref(), Some("billing:w: no role grants it"));
     for (action, found) in [("security.", 1), ("usage.record", 1), ("credit.", 0), ("usage", 0)] {
         let filter = audit_trail::Filter { action: Some(action.to_owned()), ..all.clone() };
-        let entries = audit_trail::entries(log.pool(), &filter, None, 50).await.unwrap();
+        let entries =
+            audit_trail::entries(log.pool(), &filter, &Walk::descending(50)).await.unwrap();
         assert_eq!(entries.len(), found, "{action}");
     }
     runtime.stop().await;
@@ -235,7 +239,8 @@ async fn the_directory_has_no_secret_and_no_personal_data_in_the_clear() {
             assert!(!row.contains(&hash) && !row.contains("example.org"), "{row}");
         }
     }
-    let user = directory::users(log.pool(), None, None, 10).await.unwrap().pop().unwrap();
+    let user =
+        directory::users(log.pool(), None, &Walk::ascending(10)).await.unwrap().pop().unwrap();
     assert_eq!(user.email.clear(), None);
     assert!(matches!(user.email, domain::Personal::Sealed(_)));
     runtime.stop().await;
@@ -277,20 +282,26 @@ async fn pages_follow_each_other_without_a_gap_or_a_repeat() {
     let runtime = Runtime::start(&log).await.unwrap();
     runtime.progress().wait(&["audit_trail"], town.last, crate::rebuilt::PATIENCE).await.unwrap();
     let filter = audit_trail::Filter::of(Scope::Everything);
-    let whole = audit_trail::entries(log.pool(), &filter, None, 1_000).await.unwrap();
-    let (mut paged, mut before) = (Vec::new(), None);
-    loop {
-        let page = audit_trail::entries(log.pool(), &filter, before, 7).await.unwrap();
-        let Some(last) = page.last() else { break };
-        before = Some(last.position);
-        paged.extend(page);
+    let whole = audit_trail::entries(log.pool(), &filter, &Walk::descending(1_000)).await.unwrap();
+    for mut walk in [Walk::descending(7), Walk::ascending(7)] {
+        let mut paged = Vec::new();
+        loop {
+            let page = audit_trail::entries(log.pool(), &filter, &walk).await.unwrap();
+            let Some(last) = page.last() else { break };
+            walk.beyond = Some(last.position);
+            paged.extend(page);
+        }
+        if walk.direction == Direction::Ascending {
+            paged.reverse();
+        }
+        assert_eq!(paged, whole);
     }
-    assert_eq!(paged, whole);
     let events: i64 = whole.iter().map(|entry| entry.events).sum();
     assert_eq!(Position(events), town.last);
     for id in town.houses.keys() {
         let filter = audit_trail::Filter::of(Scope::Organization(*id));
-        let entries = audit_trail::entries(log.pool(), &filter, None, 1_000).await.unwrap();
+        let entries =
+            audit_trail::entries(log.pool(), &filter, &Walk::descending(1_000)).await.unwrap();
         assert!(entries.iter().all(|entry| entry.organization_id == Some(*id)));
         assert!(!entries.is_empty());
     }

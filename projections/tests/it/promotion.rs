@@ -7,7 +7,7 @@ use event_log::CommitMode;
 use event_log::{EventLog, Position};
 use projections::rebuild::{Comparison, Promote, RebuildError, rebuild, roll_back};
 use projections::{
-    Definition, Options, Runtime, State, definitions, directory, generations, standings,
+    Definition, Options, Runtime, State, Walk, definitions, directory, generations, standings,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,7 +31,7 @@ async fn read_on(log: EventLog, over: Arc<AtomicBool>) -> usize {
     while !over.load(Ordering::Relaxed) {
         let now = positions(&log).await;
         assert!(before.iter().zip(&now).all(|(before, now)| before <= now), "{before:?} {now:?}");
-        let seen = directory::users(log.pool(), None, None, 1_000).await.unwrap().len();
+        let seen = directory::users(log.pool(), None, &Walk::ascending(1_000)).await.unwrap().len();
         assert!(users <= seen, "{users} users became {seen}");
         (before, users, looks) = (now, seen, looks + 1);
     }
@@ -137,7 +137,8 @@ async fn a_difference_is_found_named_and_not_promoted_unless_asked_for() {
         assert!(difference.rebuilt.unwrap().contains(",invited,"));
         assert_eq!(rebuilt.promoted, promoted);
     }
-    let status = directory::users(log.pool(), None, None, 1).await.unwrap()[0].status.clone();
+    let status =
+        directory::users(log.pool(), None, &Walk::ascending(1)).await.unwrap()[0].status.clone();
     assert_eq!(status, "invited");
 }
 

@@ -1,6 +1,6 @@
 //! The statement: every movement of an organization's credits.
 
-use crate::graphql::page::{Cursor, Page, connection, key_of, rows_wanted};
+use crate::graphql::page::{ListOrder, Page, PageArguments, connection};
 use crate::graphql::scalars::{DateTime, Decimal, SafeInt};
 use crate::graphql::{LogPosition, asking, shown};
 use crate::problem::Problem;
@@ -9,8 +9,8 @@ use async_graphql::{Context, InputObject, Object};
 use domain::access::Resource;
 use domain::values::OrganizationId;
 use event_log::Position;
-use projections::Projection as _;
 use projections::credit_statement::{self, CreditStatement, StatementLine};
+use projections::{Projection as _, Walk};
 
 /// One movement of credits.
 pub(crate) struct CreditStatementLine(StatementLine);
@@ -97,21 +97,19 @@ pub(super) async fn statement(
     asking: &Asking,
     id: OrganizationId,
     filter: CreditStatementFilter,
-    first: Option<i32>,
-    after: Option<Cursor>,
+    page: PageArguments,
 ) -> Result<CreditStatementConnection, Problem> {
     asking.may_read_of(id, Resource::Billing).await?;
-    let wanted = rows_wanted(first)?;
-    let before = key_of::<i64>(after.as_ref())?.map(Position);
+    let plan = page.plan::<i64>(ListOrder::Descending)?.map(|at| Position(*at));
     let from = filter.from.map(|from| from.0);
     let pool = asking.model(CreditStatement::NAME).await?;
-    let rows = credit_statement::statement(pool, id, from, before, wanted + 1).await?;
-    let cursor = |row: &StatementLine| Cursor::of(&row.position);
-    let page = Page::new(rows, wanted, after.is_some(), cursor, CreditStatementLine);
+    let rows = credit_statement::statement(pool, id, from, &plan.walk).await?;
+    let page = Page::new(rows, &plan, |row| row.position, CreditStatementLine);
     Ok(CreditStatementConnection::new(page, move |asking, most| {
         Box::pin(async move {
             let pool = asking.model(CreditStatement::NAME).await?;
-            Ok(credit_statement::statement(pool, id, from, None, most).await?.len())
+            let walk = Walk::ascending(most);
+            Ok(credit_statement::statement(pool, id, from, &walk).await?.len())
         })
     }))
 }

@@ -29,7 +29,7 @@ impl FieldShape {
         if self.is_list {
             return LIST_ROWS;
         }
-        u64::try_from(crate::graphql::page::FIRST_DEFAULT).unwrap_or(u64::MAX)
+        u64::try_from(crate::graphql::page::ROWS_DEFAULT).unwrap_or(u64::MAX)
     }
 }
 

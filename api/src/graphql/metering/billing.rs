@@ -1,6 +1,6 @@
 //! What usage was charged: single charges, and the bill of a month.
 
-use crate::graphql::page::{Cursor, Page, connection, key_of, rows_wanted};
+use crate::graphql::page::{Cursor, ListOrder, Page, PageArguments, connection};
 use crate::graphql::scalars::{DateTime, Decimal, Id, SafeInt};
 use crate::graphql::{LogPosition, asking, shown};
 use crate::problem::Problem;
@@ -9,8 +9,8 @@ use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use domain::access::Resource;
 use domain::values::{ChargeId, MicroDollars, OrganizationId};
 use event_log::Position;
-use projections::Projection as _;
 use projections::bill::{self, Bill};
+use projections::{Projection as _, Walk};
 
 /// One charge: up to 256 usage records of one month, each a line of its own in the log.
 pub(crate) struct Charge(bill::Charge);
@@ -140,9 +140,13 @@ impl BillingQuery {
         r#where: Option<ChargeFilter>,
         first: Option<i32>,
         after: Option<Cursor>,
+        last: Option<i32>,
+        before: Option<Cursor>,
+        order_by: Option<ListOrder>,
     ) -> Result<ChargeConnection, Problem> {
         let period = r#where.unwrap_or_default().period;
-        charges(asking(ctx)?, organization_id.0, period, first, after).await
+        let page = PageArguments { first, after, last, before, order_by };
+        charges(asking(ctx)?, organization_id.0, period, page).await
     }
 
     /// What an organization's usage of one month was charged: the open month when none is named.
@@ -172,21 +176,19 @@ async fn charges(
     asking: &Asking,
     id: OrganizationId,
     period: Option<String>,
-    first: Option<i32>,
-    after: Option<Cursor>,
+    page: PageArguments,
 ) -> Result<ChargeConnection, Problem> {
     asking.may_read_of(id, Resource::Billing).await?;
-    let wanted = rows_wanted(first)?;
-    let before = key_of::<i64>(after.as_ref())?.map(Position);
+    let plan = page.plan::<i64>(ListOrder::Descending)?.map(|at| Position(*at));
     let pool = asking.model(Bill::NAME).await?;
-    let rows = bill::charges(pool, id, period.as_deref(), before, wanted + 1).await?;
-    let cursor = |row: &bill::Charge| Cursor::of(&row.position);
-    let page = Page::new(rows, wanted, after.is_some(), cursor, Charge);
+    let rows = bill::charges(pool, id, period.as_deref(), &plan.walk).await?;
+    let page = Page::new(rows, &plan, |row| row.position, Charge);
     Ok(ChargeConnection::new(page, move |asking, most| {
         let period = period.clone();
         Box::pin(async move {
             let pool = asking.model(Bill::NAME).await?;
-            Ok(bill::charges(pool, id, period.as_deref(), None, most).await?.len())
+            let walk = Walk::ascending(most);
+            Ok(bill::charges(pool, id, period.as_deref(), &walk).await?.len())
         })
     }))
 }
