@@ -13,6 +13,7 @@
 //! [`evidence`], and the SQL that does the work in `migrations/`.
 
 mod append;
+mod backend;
 mod call;
 mod checkpoints;
 pub mod evidence;

@@ -8,13 +8,13 @@
 //! `recovery` is the answer "unknown".
 
 use crate::append::{Append, AppendError, Receipt};
+use crate::backend::Backend;
 use crate::call::{self, Answer, Verdict};
 use crate::evidence::Prepared;
 use crate::log::{CommitMode, Settings};
 use crate::lone_call::{self, SEARCH_PATH, Tip};
 use crate::queue::{CommandJob, Group, Queue, UsageJob};
 use crate::usage_call::{self, UsageAnswer};
-use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection};
 use std::sync::Arc;
@@ -43,13 +43,6 @@ struct Session {
     connection: PgConnection,
     backend: Backend,
     barrier: &'static str,
-}
-
-/// A server process, named so that a later one with the same number is told apart.
-#[derive(Clone, Copy)]
-struct Backend {
-    pid: i32,
-    started: DateTime<Utc>,
 }
 
 /// What a failed call says about its outcome.
@@ -296,7 +289,7 @@ impl Writer {
         if self.session.is_none() {
             let mut session = self.open().await?;
             if let Some(lost) = self.lost {
-                end_backend(&mut session.connection, lost).await?;
+                lost.end(&mut session.connection).await?;
                 self.lost = None;
             }
             self.session = Some(session);
@@ -312,14 +305,7 @@ impl Writer {
         )
         .fetch_one(&mut connection)
         .await?;
-        let role = take_role(&mut connection, "none").await?;
-        let (pid, started) = sqlx::query_as(
-            "select pid, backend_start from pg_stat_activity where pid = pg_backend_pid()",
-        )
-        .fetch_one(&mut connection)
-        .await?;
-        take_role(&mut connection, &role).await?;
-        let backend = Backend { pid, started };
+        let backend = Backend::of(&mut connection).await?;
         let barrier = match self.commit_mode {
             CommitMode::Synchronous => "none",
             CommitMode::Adaptive | CommitMode::Barrier if may_emit => "message",
@@ -374,39 +360,6 @@ fn no_room(capacity: i64) -> AppendError {
     AppendError::Refused(format!(
         "there is no partition after position {capacity}; run the migration to make the next one"
     ))
-}
-
-/// Takes on a role and says which one was taken on before; "none" is the one that logged in, which
-/// statistics and signals of backends ask for.
-async fn take_role(connection: &mut PgConnection, role: &str) -> Result<String, sqlx::Error> {
-    let before =
-        sqlx::query_scalar("select current_setting('role')").fetch_one(&mut *connection).await?;
-    sqlx::query("select set_config('role', $1, false)").bind(role).execute(connection).await?;
-    Ok(before)
-}
-
-/// Ends a backend and waits until it is gone.
-async fn end_backend(connection: &mut PgConnection, lost: Backend) -> Result<(), sqlx::Error> {
-    let role = take_role(connection, "none").await?;
-    let deadline = Instant::now() + Duration::from_secs(5);
-    loop {
-        let alive: Option<bool> = sqlx::query_scalar(
-            "select pg_terminate_backend(pid) from pg_stat_activity
-              where pid = $1 and backend_start = $2",
-        )
-        .bind(lost.pid)
-        .bind(lost.started)
-        .fetch_optional(&mut *connection)
-        .await?;
-        if alive.is_none() {
-            take_role(connection, &role).await?;
-            return Ok(());
-        }
-        if Instant::now() > deadline {
-            return Err(sqlx::Error::PoolTimedOut);
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }
 
 /// Tells what certainly did not happen from what may have.
