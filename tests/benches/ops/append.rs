@@ -69,20 +69,6 @@ pub(crate) async fn organization(executor: &Executor) -> OrganizationId {
     organization_id
 }
 
-/// One event without a condition: what the log itself costs.
-fn lone_event(number: i64) -> Append {
-    let stream = StreamId::new("bench", "1").expect("a stream");
-    let event = crate::bulk::usage(usize::try_from(number).unwrap_or(0));
-    let now = "2026-11-21T08:00:00Z".parse().expect("a moment");
-    Append {
-        command: CommandKey { id: Uuid::now_v7(), content_hash: [0; 32] },
-        tenant: Uuid::nil(),
-        conditions: vec![],
-        claims: vec![],
-        events: vec![new_event(Uuid::nil(), Some(stream), &event, now)],
-    }
-}
-
 fn now(executor: &Executor) -> Moment {
     executor.clock().now()
 }
@@ -134,11 +120,10 @@ pub(crate) async fn one_client(cluster: &Cluster, report: &mut Report) {
     let organization = organization(&executor).await;
     let mut connection = cluster.connect().await;
     let mut version = 0_i64;
-    let (mut rounds, mut bare, mut tails) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut rounds, mut tails) = (Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
         let mut plain = Vec::with_capacity(PER_ROUND);
         let mut own = Vec::with_capacity(PER_ROUND);
-        let mut log = Vec::with_capacity(PER_ROUND);
         for _ in 0..PER_ROUND {
             version += 1;
             let begun = Instant::now();
@@ -148,23 +133,16 @@ pub(crate) async fn one_client(cluster: &Cluster, report: &mut Report) {
             let begun = Instant::now();
             executor.execute(request).await.expect("a spend");
             own.push(begun.elapsed());
-            let append = lone_event(version);
-            let begun = Instant::now();
-            executor.log().append(append).await.expect("an event");
-            log.push(begun.elapsed());
         }
         plain.sort();
         own.sort();
-        log.sort();
         if round > 0 {
             let micros = |time: Duration| time.as_secs_f64() * 1e6;
             rounds.push((micros(percentile(&plain, 50)), micros(percentile(&own, 50))));
-            bare.push((micros(percentile(&plain, 50)), micros(percentile(&log, 50))));
             tails.push(micros(percentile(&own, 99)) / micros(percentile(&own, 50)));
         }
     }
     report.ratio("one client, one command, p50", "µs", &rounds, Target::AtMost(1.5));
-    report.ratio("one client, the log alone, p50", "µs", &bare, Target::None);
     report.figure("one client, p99 over p50", &format!("{:.1}", median(&tails)));
     executor.log().close().await;
 }
