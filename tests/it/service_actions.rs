@@ -13,7 +13,6 @@ use installation::Place;
 use integrations::testing::Podman;
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::time::Duration;
 use uuid::Uuid;
 
 /// Counts its starts, then runs until it is told to stop, and no longer than a quarter of an hour.
@@ -241,15 +240,17 @@ async fn a_server_killed_between_request_and_outcome_leaves_one_action_with_a_tr
     }
 
     let mut asked = Vec::new();
-    for (number, service) in services.iter().enumerate() {
+    for service in &services {
         let input = service.input(Uuid::now_v7());
         let done = door.done(&act("serviceRestart"), input.clone()).await;
         asked.push((input, done["actionId"].clone()));
-        if number + 1 < SERVICES {
-            // So that the stages differ; the moment itself decides nothing.
-            tokio::time::sleep(Duration::from_millis(40)).await;
-        }
     }
+    // The first is on its way, the others are wherever they are.
+    eventually("an action that is being carried out", async || {
+        let newest = stage.actions(&services[0]).await?.into_iter().next()?;
+        (newest["id"] == asked[0].1 && newest["state"] != "requested").then_some(())
+    })
+    .await;
     stage.server.take().expect("it runs").kill().await;
     stage.serve().await;
 

@@ -3,7 +3,11 @@
 use crate::world::*;
 use event_log::{AppendError, CommitMode, EventLog, Position};
 use sqlx::{ConnectOptions, Executor};
+use std::time::Duration;
 use test_postgres::Server;
+
+/// Longer than any test waits.
+const LONG: Duration = Duration::from_secs(60);
 
 /// How often each way of appending was gone until now.
 async fn calls(server: &Server) -> (i64, i64) {
@@ -88,6 +92,51 @@ async fn lone_commands_of_two_processes_follow_each_other_without_a_gap() {
     }
     // What the other one appended in between was looked up, not taken for an obstacle.
     assert_eq!(calls(&server).await, (21, 1));
+}
+
+/// The backends that wait for their turn to append, once they are as a test needs them.
+async fn waiting(server: &Server, is_so: impl Fn(&[i32]) -> bool) -> Vec<i32> {
+    let mut connection = server.superuser().await;
+    let sql = "select pid from pg_locks where locktype = 'advisory' and not granted";
+    let give_up = tokio::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        let pids: Vec<i32> = sqlx::query_scalar(sql).fetch_all(&mut connection).await.unwrap();
+        if is_so(&pids) {
+            return pids;
+        }
+        assert!(tokio::time::Instant::now() < give_up, "{pids:?} wait");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_lone_command_that_was_given_up_on_is_ended_before_anything_else_is_recorded() {
+    let server = Server::start().await;
+    let mut settings = server.settings(CommitMode::Adaptive);
+    // So that what was given up on does not end by itself.
+    (settings.lock_timeout, settings.statement_timeout) = (LONG, LONG);
+    let log = EventLog::connect(settings).await.unwrap();
+    accepted(&log, expecting("a", 0, command(vec![on("a", "first")]))).await;
+    let mut holder = server.superuser().await;
+    holder.execute("select pg_advisory_lock(1869640547, 1)").await.unwrap();
+    let send = |payload: &'static str| {
+        let log = log.clone();
+        let append = expecting("a", 1, command(vec![on("a", payload)]));
+        tokio::spawn(async move { log.append(append).await })
+    };
+    let abandoned = send("abandoned");
+    let left = waiting(&server, |pids| pids.len() == 1).await;
+    abandoned.abort();
+    assert!(abandoned.await.unwrap_err().is_cancelled());
+    let next = send("next");
+    waiting(&server, |pids| pids.len() == 1 && pids != left).await;
+    holder.execute("select pg_advisory_unlock(1869640547, 1)").await.unwrap();
+    assert_eq!(next.await.unwrap().unwrap().first_position, Position(2));
+    let recorded = log.read(Position::START, 10).await.unwrap();
+    let payloads: Vec<&[u8]> = recorded.iter().map(|event| &*event.payload).collect();
+    assert_eq!(payloads, [&b"first"[..], b"next"]);
+    assert_eq!(verified(&log).await, Position(2));
+    log.close().await;
 }
 
 #[tokio::test]
