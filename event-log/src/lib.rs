@@ -30,6 +30,7 @@ mod read_ahead;
 mod record;
 mod settled;
 mod snapshots;
+pub mod tree;
 mod usage;
 mod usage_call;
 pub mod verify;

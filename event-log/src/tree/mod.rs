@@ -1,0 +1,14 @@
+//! The Merkle tree over the log: how it is hashed, how it grows, and how things are proved by it.
+//!
+//! * [`hash`], [`proof`]: RFC 6962's hashing, what its proofs consist of, and checking them.
+//! * [`entry`]: what a leaf is the hash of.
+//! * [`edge`]: letting the tree grow, and the tiles it is kept in.
+//! * [`organizations`]: the map that proves how many events each organization has.
+//!
+//! All of these are pure.
+
+pub mod edge;
+pub mod entry;
+pub mod hash;
+pub mod organizations;
+pub mod proof;
