@@ -33,10 +33,11 @@ const MIGRATIONS: &[Migration] = &[
     migration!(4, "0004_usage"),
     migration!(5, "0005_rights"),
     migration!(6, "0006_lone_commands"),
+    migration!(7, "0007_evidence"),
 ];
 
 /// The schema version this program works with.
-pub const SCHEMA_VERSION: i32 = 6;
+pub const SCHEMA_VERSION: i32 = 7;
 
 /// How a new log is laid out; an existing one keeps what it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -38,7 +38,7 @@ pub struct Entry {
 impl Entry {
     /// As it is hashed and served.
     #[must_use]
-    pub fn to_bytes(&self) -> [u8; ENTRY_BYTES] {
+    pub fn to_bytes(self) -> [u8; ENTRY_BYTES] {
         let mut bytes = [0; ENTRY_BYTES];
         bytes[..8].copy_from_slice(ENTRY_MAGIC);
         bytes[8..16].copy_from_slice(&self.position.0.to_be_bytes());
@@ -75,7 +75,7 @@ impl Entry {
 
     /// The leaf.
     #[must_use]
-    pub fn leaf(&self) -> Hash {
+    pub fn leaf(self) -> Hash {
         leaf_hash(&self.to_bytes())
     }
 }

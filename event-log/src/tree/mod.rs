@@ -5,10 +5,13 @@
 //! * [`edge`]: letting the tree grow, and the tiles it is kept in.
 //! * [`organizations`]: the map that proves how many events each organization has.
 //!
-//! All of these are pure.
+//! All of these are pure. [`grow`] lets the stored tree follow the log, and [`read`] answers what
+//! is asked of it.
 
 pub mod edge;
 pub mod entry;
+pub mod grow;
 pub mod hash;
 pub mod organizations;
 pub mod proof;
+pub mod read;

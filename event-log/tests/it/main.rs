@@ -10,5 +10,6 @@ mod guards;
 mod idempotency;
 mod order;
 mod set_up;
+mod tree;
 mod whatever_happens;
 mod world;
