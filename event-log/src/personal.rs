@@ -6,6 +6,7 @@
 //! also in backups of the log, and the log still verifies.
 
 use crate::EventLog;
+use crate::secret_file::{self, SecretFileError};
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Key, Nonce};
 use data_encoding::BASE64;
@@ -13,8 +14,6 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use sqlx::PgPool;
 use std::collections::HashMap;
-use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -81,45 +80,32 @@ pub enum KeyError {
     Unavailable(#[from] sqlx::Error),
 }
 
+/// Says of which secret the file is.
+impl From<SecretFileError> for KeyError {
+    fn from(error: SecretFileError) -> Self {
+        match error {
+            SecretFileError::File { path, source } => Self::File { path, source },
+            SecretFileError::Exposed { path } => Self::Exposed { path },
+        }
+    }
+}
+
 impl MasterKey {
     /// Reads the key from a file, or makes a new one there that only the owner can read.
     pub fn load_or_create(path: &Path) -> Result<Self, KeyError> {
-        let failed = |source| KeyError::File { path: path.to_owned(), source };
-        match std::fs::read_to_string(path) {
-            Ok(text) => {
-                let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode();
-                if mode & 0o077 != 0 {
-                    return Err(KeyError::Exposed { path: path.to_owned() });
-                }
-                Self::from_base64(&text)
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Self::create(path),
-            Err(error) => Err(failed(error)),
+        match secret_file::read(path)? {
+            Some(text) => Self::from_base64(&text),
+            None => Self::create(path),
         }
     }
 
-    /// Writes a new key beside its place and links it there: whoever comes first wins, nobody ever
-    /// reads half a key, and it is on disk before anything is sealed with it.
+    /// Makes a new key; whoever comes first wins, and it is on disk before anything is sealed
+    /// with it.
     fn create(path: &Path) -> Result<Self, KeyError> {
-        let failed = |source| KeyError::File { path: path.to_owned(), source };
         let bytes: [u8; 32] = random()?;
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new("."));
-        let draft = path.with_extension(format!("draft-{}", Uuid::now_v7()));
-        let mut options = std::fs::OpenOptions::new();
-        let mut file =
-            options.write(true).create_new(true).mode(0o600).open(&draft).map_err(failed)?;
-        writeln!(file, "{}", BASE64.encode(&bytes)).map_err(failed)?;
-        file.sync_all().map_err(failed)?;
-        let linked = std::fs::hard_link(&draft, path);
-        std::fs::remove_file(&draft).map_err(failed)?;
-        std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
-        match linked {
-            Ok(()) => Ok(Self(bytes)),
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                Self::load_or_create(path)
-            }
-            Err(error) => Err(failed(error)),
+        match secret_file::create(path, &format!("{}\n", BASE64.encode(&bytes)))? {
+            true => Ok(Self(bytes)),
+            false => Self::load_or_create(path),
         }
     }
 
