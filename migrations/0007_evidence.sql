@@ -83,11 +83,11 @@ $$;
 
 -- Keeps a signed checkpoint; false when there is one of this size or a larger one.
 create function event_log.keep_checkpoint(
-    of_size bigint, of_root bytea, signed_at timestamptz, signed_note text)
+    of_size bigint, of_root bytea, signed_note text)
 returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     insert into event_log.checkpoint (size, root, recorded_at, note)
-    select of_size, of_root, signed_at, signed_note
+    select of_size, of_root, event_log.clock(), signed_note
      where not exists (select from event_log.checkpoint c where c.size >= of_size)
        and of_size <= (select t.size from event_log.tree t)
         on conflict do nothing;

@@ -191,7 +191,7 @@ impl From<Failure> for Problem {
             | Failure::VersionConflict { .. }
             | Failure::CommandReused { .. }
             | Failure::TooLarge(_) => Self::new(Code::BadUserInput, message),
-            Failure::Busy => Self::new(Code::Unavailable, message),
+            Failure::Busy | Failure::Halted(_) => Self::new(Code::Unavailable, message),
             Failure::Unavailable(_) => {
                 tracing::warn!(cause = chain(&failure), "the log does not answer");
                 Self::new(Code::Unavailable, message)

@@ -123,6 +123,7 @@ fn denial(request: &Request, failure: &Failure) -> Option<(Event, String)> {
         | Failure::CommandReused { .. }
         | Failure::TooLarge(_)
         | Failure::Busy
+        | Failure::Halted(_)
         | Failure::Unavailable(_)
         | Failure::Internal(_) => None,
     }

@@ -111,6 +111,7 @@ fn desk_error(failure: Failure) -> DeskError {
         | Failure::TooLarge(_) => DeskError::Refused(failure.to_string()),
         Failure::VersionConflict { .. }
         | Failure::Busy
+        | Failure::Halted(_)
         | Failure::Unavailable(_)
         | Failure::Internal(_) => DeskError::Unavailable(Box::new(failure)),
     }

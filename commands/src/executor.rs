@@ -257,6 +257,7 @@ pub(crate) fn of_append(error: AppendError) -> Failure {
             Refusal::Taken { what: crate::plan::claim_name(scope) }.into()
         }
         AppendError::Unavailable(_) => Failure::Unavailable(Box::new(error)),
+        AppendError::Halted(halt) => Failure::Halted(halt.to_string()),
         AppendError::Refused(_) => Failure::Internal(Box::new(error)),
     }
 }

@@ -113,6 +113,10 @@ pub enum Failure {
     /// Too many want the same thing at once; repeat the same command.
     #[error("too many ask for the same at once; repeat the same command shortly")]
     Busy,
+    /// The history is not the one that was signed; nothing changed, and nothing will until an
+    /// operator has seen to it.
+    #[error("nothing is recorded just now: {0}")]
+    Halted(String),
     /// The outcome is not known; repeat the same command, which is always safe.
     #[error("the log cannot be reached; repeat the same command shortly")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),

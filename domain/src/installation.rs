@@ -1,13 +1,16 @@
-//! The installation itself: its first start and its first administrator.
+//! The installation itself: its first start, its first administrator, and the epochs of its log.
 //!
 //! There is no default password: the first administrator comes from a one-time setup link whose
 //! token is kept only as a hash and which works until it was used once.
+//!
+//! An epoch begins where the log goes on from another state than the one that was signed last, as
+//! after a restore from a backup. That is its first event, and says what was given up and why.
 
 use crate::Instant;
 use crate::aggregate::Aggregate;
 use crate::events::events;
 use crate::identity::api_key::hash_secret;
-use crate::values::UserId;
+use crate::values::{Text, UserId};
 use subtle::ConstantTimeEq;
 
 events! {
@@ -24,6 +27,17 @@ events! {
         SetupCompleted = "setup_completed" 1 "config.change" {
             /// Who.
             user_id: UserId,
+        }
+        /// The log goes on from here, although something else was signed before.
+        LogEpochOpened = "log_epoch_opened" 1 "config.change" {
+            /// 2, 3, …; a log begins in the first.
+            epoch: u64,
+            /// Why, in the words of whoever decided it.
+            reason: Text,
+            /// The position up to which the epoch before was signed.
+            signed_position: i64,
+            /// The last signed checkpoint of the epoch before, whole, where there was one.
+            signed_note: Option<String>,
         }
     }
 }
@@ -47,6 +61,8 @@ pub enum Command {
         /// Now.
         at: Instant,
     },
+    /// Let the log go on from here.
+    OpenEpoch(LogEpochOpened),
 }
 
 /// Why the installation says no.
@@ -58,6 +74,12 @@ pub enum Refusal {
     /// Not the token, or too late.
     #[error("the setup link is wrong or has expired; restart the server to be shown a new one")]
     WrongToken,
+    /// Epochs are opened one after the other.
+    #[error("epoch {known} of the log was opened already; the next one is {}", known + 1)]
+    EpochKnown {
+        /// The newest.
+        known: u64,
+    },
 }
 
 impl Refusal {
@@ -67,6 +89,7 @@ impl Refusal {
         match self {
             Self::AlreadyDone => "SETUP_ALREADY_DONE",
             Self::WrongToken => "SETUP_TOKEN_INVALID",
+            Self::EpochKnown { .. } => "LOG_EPOCH_KNOWN",
         }
     }
 }
@@ -77,6 +100,8 @@ pub struct Installation {
     link: Option<(String, Instant)>,
     /// The first administrator, once there is one.
     pub administrator: Option<UserId>,
+    /// The newest epoch that was opened; none in the first.
+    pub epoch: Option<u64>,
 }
 
 impl Aggregate for Installation {
@@ -87,10 +112,12 @@ impl Aggregate for Installation {
     const KIND: &'static str = "installation";
 
     fn decide(&self, command: Command) -> Result<Vec<Event>, Refusal> {
-        if self.administrator.is_some() {
-            return Err(Refusal::AlreadyDone);
-        }
         match command {
+            Command::IssueSetupLink { .. } | Command::CompleteSetup { .. }
+                if self.administrator.is_some() =>
+            {
+                Err(Refusal::AlreadyDone)
+            }
             Command::IssueSetupLink { token_hash, expires_at } => {
                 Ok(vec![SetupLinkIssued { token_hash, expires_at }.into()])
             }
@@ -105,6 +132,14 @@ impl Aggregate for Installation {
                     Err(Refusal::WrongToken)
                 }
             }
+            Command::OpenEpoch(opened) => {
+                let known = self.epoch.unwrap_or(1);
+                if opened.epoch > known {
+                    Ok(vec![opened.into()])
+                } else {
+                    Err(Refusal::EpochKnown { known })
+                }
+            }
         }
     }
 
@@ -114,6 +149,7 @@ impl Aggregate for Installation {
                 self.link = Some((issued.token_hash.clone(), issued.expires_at));
             }
             Event::SetupCompleted(completed) => self.administrator = Some(completed.user_id),
+            Event::LogEpochOpened(opened) => self.epoch = Some(opened.epoch),
         }
         self
     }
@@ -146,5 +182,21 @@ mod tests {
         let done = given::<Installation>(&[link()]).when(complete("token", 99)).accepted();
         let history = [vec![link()], done].concat();
         given::<Installation>(&history).when(complete("token", 99)).refused(&Refusal::AlreadyDone);
+    }
+
+    #[test]
+    fn epochs_are_opened_one_after_the_other_and_may_be_skipped() {
+        let opened = |epoch| LogEpochOpened {
+            epoch,
+            reason: "restored from last night's backup".parse().expect("a text"),
+            signed_position: 9,
+            signed_note: None,
+        };
+        let open = |epoch| Command::OpenEpoch(opened(epoch));
+        given::<Installation>(&[]).when(open(1)).refused(&Refusal::EpochKnown { known: 1 });
+        let first = given::<Installation>(&[]).when(open(2)).accepted();
+        given::<Installation>(&first).when(open(2)).refused(&Refusal::EpochKnown { known: 2 });
+        // What was restored may be older than the epoch before.
+        given::<Installation>(&first).when(open(4)).accepted();
     }
 }

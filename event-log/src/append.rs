@@ -151,6 +151,10 @@ pub enum AppendError {
     /// command with the same id, which is always safe.
     #[error("the log cannot be reached and the outcome is unknown; repeat the same command")]
     Unavailable(#[source] Arc<sqlx::Error>),
+    /// The history is not the one that was signed: nothing is recorded until an operator has seen
+    /// to it.
+    #[error("nothing is recorded just now: {0}")]
+    Halted(crate::tree::guard::Halt),
     /// It can never be recorded as asked: a mistake of the program or of the set-up.
     #[error("the log refuses: {0}")]
     Refused(String),

@@ -98,6 +98,20 @@ pub async fn lease_take(
     Ok(taken.rows_affected() == 1)
 }
 
+/// Gives a lease back, if it is still the owner's, so that another need not wait for its end.
+pub async fn lease_give_back(
+    connection: &mut PgConnection,
+    name: &str,
+    owner: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("update event_log.consumer set owner = null where name = $1 and owner = $2")
+        .bind(name)
+        .bind(owner)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 /// Something that has to be appended once its time has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timer {

@@ -26,6 +26,11 @@ impl Bell {
         Self { rings, poll_floor, listener }
     }
 
+    /// Rings after an append.
+    pub(crate) fn rings(&self) -> watch::Receiver<()> {
+        self.rings.clone()
+    }
+
     /// Ends the listener; followers go on by looking.
     pub(crate) fn silence(&self) {
         self.listener.abort();

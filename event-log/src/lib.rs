@@ -41,8 +41,8 @@ mod writer;
 
 pub use append::{Append, AppendError, ClaimChange, CommandKey, Condition, Receipt};
 pub use checkpoints::{
-    Timer, advance, consumer_position, consumer_remove, consumer_set, lease_take, timer_clear,
-    timer_set, timers_due,
+    Timer, advance, consumer_position, consumer_remove, consumer_set, lease_give_back, lease_take,
+    timer_clear, timer_set, timers_due,
 };
 pub use follow::Follower;
 pub use log::{CommitMode, EventLog, OpenError, Settings};

@@ -9,14 +9,15 @@ use crate::lone_call::Tip;
 use crate::migrate::SCHEMA_VERSION;
 use crate::queue::{CommandJob, Queue, UsageJob};
 use crate::settled::OnDisk;
+use crate::tree::guard::Halt;
 use crate::usage::{UsageBatch, UsageReceipt, content_key};
 use crate::writer::Writer;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// How an append becomes durable. The results are the same.
@@ -130,6 +131,8 @@ struct Shared {
     writers: Mutex<Vec<JoinHandle<()>>>,
     /// Of commands that are alone, in the mode that has any.
     lone: Option<tokio::sync::Mutex<Writer>>,
+    /// Why nothing is appended, if so.
+    halt: RwLock<Option<Halt>>,
 }
 
 impl Drop for Shared {
@@ -176,13 +179,15 @@ impl EventLog {
         let bell = Bell::hang(pool.clone(), settings.poll_floor);
         let on_disk = OnDisk::default();
         let writers = Mutex::new(writers);
-        let shared = Shared { queue, pool, bell, on_disk, writers, lone };
+        let halt = RwLock::new(None);
+        let shared = Shared { queue, pool, bell, on_disk, writers, lone, halt };
         Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Records one command's events, as a whole or not at all. The answer comes when they are on
     /// disk; whoever gives up on waiting does not know whether they were recorded.
     pub async fn append(&self, append: Append) -> Result<Receipt, AppendError> {
+        self.check_halt()?;
         append.check()?;
         let bytes = append.bytes();
         let mut append = append;
@@ -213,6 +218,7 @@ impl EventLog {
 
     /// Records up to a thousand usage records of one source, each counted once for ever.
     pub async fn append_usage(&self, batch: UsageBatch) -> Result<UsageReceipt, AppendError> {
+        self.check_halt()?;
         batch.check()?;
         let mut batch = batch;
         let places = batch.places();
@@ -235,6 +241,33 @@ impl EventLog {
             self.shared.on_disk.reaches(last);
         }
         Ok(receipt)
+    }
+
+    /// Appends nothing more, until [`resume`](Self::resume).
+    pub fn halt(&self, halt: Halt) {
+        *self.shared.halt.write().unwrap_or_else(PoisonError::into_inner) = Some(halt);
+    }
+
+    /// Appends again.
+    pub fn resume(&self) {
+        if self.halted().is_some() {
+            *self.shared.halt.write().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
+
+    /// Why nothing is appended, if so.
+    #[must_use]
+    pub fn halted(&self) -> Option<Halt> {
+        self.shared.halt.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn check_halt(&self) -> Result<(), AppendError> {
+        self.halted().map_or(Ok(()), |halt| Err(AppendError::Halted(halt)))
+    }
+
+    /// Says when something may have been appended; silence says nothing.
+    pub(crate) fn news(&self) -> watch::Receiver<()> {
+        self.shared.bell.rings()
     }
 
     /// The connections of readers, projections and flows, as the service's role.

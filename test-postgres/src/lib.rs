@@ -90,11 +90,40 @@ impl Server {
         self.postgres = Some(PrivatePostgres::start(&options(&self.folder)).unwrap());
     }
 
+    /// A copy of everything the database holds, as a backup would keep it.
+    pub fn backup(&mut self) -> Backup {
+        self.postgres.take().unwrap().stop(Mode::Fast);
+        let folder = new_folder();
+        copy(&self.folder, &folder);
+        self.postgres = Some(PrivatePostgres::start(&options(&self.folder)).unwrap());
+        Backup { folder }
+    }
+
+    /// Sets the database back to what a backup holds.
+    pub fn restore(&mut self, backup: &Backup) {
+        self.postgres.take().unwrap().stop(Mode::Immediate);
+        fs::remove_dir_all(&self.folder).unwrap();
+        fs::create_dir_all(&self.folder).unwrap();
+        copy(&backup.folder, &self.folder);
+        self.postgres = Some(PrivatePostgres::start(&options(&self.folder)).unwrap());
+    }
+
     /// Kills the server's main process, and starts again.
     pub fn kill_and_restart(&mut self) {
         let postgres = self.postgres.as_mut().unwrap();
         postgres.kill_immediately();
         assert!(postgres.ensure_running().unwrap());
+    }
+}
+
+/// What a database held at a moment.
+pub struct Backup {
+    folder: PathBuf,
+}
+
+impl Drop for Backup {
+    fn drop(&mut self) {
+        let _removed = fs::remove_dir_all(&self.folder);
     }
 }
 

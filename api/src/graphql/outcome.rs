@@ -94,7 +94,7 @@ pub(crate) const fn outcome_word<T>(result: &Result<T, Failure>) -> &'static str
         Err(Failure::Unauthenticated | Failure::Forbidden { .. }) => "denied",
         Err(Failure::VersionConflict { .. } | Failure::CommandReused { .. }) => "conflict",
         Err(Failure::TooLarge(_)) => "too_large",
-        Err(Failure::Busy | Failure::Unavailable(_)) => "unavailable",
+        Err(Failure::Busy | Failure::Halted(_) | Failure::Unavailable(_)) => "unavailable",
         Err(Failure::Internal(_)) => "internal",
     }
 }
@@ -137,6 +137,7 @@ codes! {
     CreditPackEmpty CreditPackNotFound CreditPackNotSold
     CreditsNotPositive CreditsTooFew CreditsTooMany
     GrantNotFound GrantSpent HoldAlreadyOver HoldExceeded HoldNotFound
+    LogEpochKnown
     MemberExists MemberNotFound MeterImmutable MeterNotFound
     ModelPriceMissing ModelPriceNegative
     /// Something that the input names does not exist.
@@ -195,6 +196,7 @@ impl UserError {
             | Failure::Forbidden { .. }
             | Failure::TooLarge(_)
             | Failure::Busy
+            | Failure::Halted(_)
             | Failure::Unavailable(_)
             | Failure::Internal(_) => return None,
         };

@@ -30,6 +30,8 @@ pub enum AccessCommand {
         #[serde(skip)]
         key: Option<NewKey>,
     },
+    /// Let the log go on from here, although something else was signed before.
+    LogEpochOpen { epoch: u64, reason: Text, signed_position: i64, signed_note: Option<String> },
     /// Ask somebody to join.
     UserInvite { email: String, name: String },
     /// Let a user sign in.
@@ -76,6 +78,7 @@ impl AccessCommand {
         match self {
             Self::SetupLinkIssue { .. } => "setup_link_issue",
             Self::SetupComplete { .. } => "setup_complete",
+            Self::LogEpochOpen { .. } => "log_epoch_open",
             Self::UserInvite { .. } => "user_invite",
             Self::UserActivate { .. } => "user_activate",
             Self::UserSuspend { .. } => "user_suspend",
@@ -96,7 +99,7 @@ impl AccessCommand {
     pub const fn right(&self) -> Right {
         match self {
             Self::SetupComplete { .. } => Right::TokenInside,
-            Self::SetupLinkIssue { .. } => Right::SystemOnly,
+            Self::SetupLinkIssue { .. } | Self::LogEpochOpen { .. } => Right::SystemOnly,
             Self::UserInvite { .. }
             | Self::UserActivate { .. }
             | Self::UserSuspend { .. }
@@ -120,7 +123,7 @@ impl AccessCommand {
     /// What it makes or changes.
     pub(super) fn subject(&self, command_id: Uuid) -> Subject {
         match self {
-            Self::SetupLinkIssue { .. } => Subject::Installation,
+            Self::SetupLinkIssue { .. } | Self::LogEpochOpen { .. } => Subject::Installation,
             Self::SetupComplete { .. } | Self::UserInvite { .. } => {
                 Subject::User(UserId::new(derived_id(command_id, "user")))
             }

@@ -7,7 +7,7 @@ use domain::access::permission::BUILT_IN_ROLES;
 use domain::access::role::{self, Role};
 use domain::identity::api_key::{self, ApiKey, ApiKeyCreated};
 use domain::identity::user::{self, User, normal_address};
-use domain::installation::{self, Installation};
+use domain::installation::{self, Installation, LogEpochOpened};
 use domain::values::{ApiKeyId, Code, UserId};
 use uuid::Uuid;
 
@@ -20,6 +20,11 @@ impl Planner<'_> {
             }
             AccessCommand::SetupComplete { token, email, name, key } => {
                 self.complete_setup(token, email, name, key).await
+            }
+            AccessCommand::LogEpochOpen { epoch, reason, signed_position, signed_note } => {
+                let opened = LogEpochOpened { epoch, reason, signed_position, signed_note };
+                let open = installation::Command::OpenEpoch(opened);
+                self.decide::<Installation>("", Uuid::nil(), open).await
             }
             AccessCommand::UserInvite { email, name } => {
                 let user_id = UserId::new(self.id("user"));

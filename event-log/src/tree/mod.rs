@@ -5,13 +5,16 @@
 //! * [`edge`]: letting the tree grow, and the tiles it is kept in.
 //! * [`organizations`]: the map that proves how many events each organization has.
 //!
-//! All of these are pure. [`grow`] lets the stored tree follow the log, and [`read`] answers what
-//! is asked of it.
+//! All of these are pure. [`grow`] lets the stored tree follow the log, [`read`] answers what is
+//! asked of it, [`guard`] keeps what was signed outside the database, and [`keeper`] does all of it
+//! while a process runs.
 
 pub mod edge;
 pub mod entry;
 pub mod grow;
+pub mod guard;
 pub mod hash;
+pub mod keeper;
 pub mod organizations;
 pub mod proof;
 pub mod read;

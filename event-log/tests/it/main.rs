@@ -8,6 +8,7 @@ mod evidence;
 mod groups;
 mod guards;
 mod idempotency;
+mod keeper;
 mod notes;
 mod order;
 mod set_up;
