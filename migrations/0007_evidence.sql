@@ -4,8 +4,7 @@
 -- numbers and roots again. The service may write them through the functions below only, and each
 -- of them only ever adds at the end. How it all is hashed stands in docs/log-format.md.
 
--- Nothing was ever written to the table that kept the place.
-drop table event_log.tile;
+drop table event_log.tile; -- unused: it kept the place, and no program ever wrote or read it
 
 create table event_log.tile (
     level     smallint not null,

@@ -210,6 +210,16 @@ impl From<event_log::ReadError> for Problem {
     }
 }
 
+impl From<event_log::tree::read::TreeError> for Problem {
+    fn from(error: event_log::tree::read::TreeError) -> Self {
+        use event_log::tree::read::TreeError;
+        match error {
+            TreeError::Unavailable(_) => Self::unavailable(&error),
+            TreeError::Beyond { .. } | TreeError::Damaged => Self::internal(&error),
+        }
+    }
+}
+
 impl From<projections::ReadError> for Problem {
     fn from(error: projections::ReadError) -> Self {
         match error {

@@ -66,9 +66,15 @@ fn commit(domain: u8, salt: &[u8], body: &[u8]) -> Hash {
     Sha256::new().chain_update([domain]).chain_update(salt).chain_update(body).finalize().into()
 }
 
-/// The hash of an event: its header with a length before every field.
+/// The hash of an event: of its [`header_bytes`].
 #[must_use]
 pub fn event_hash(header: &Header<'_>) -> Hash {
+    Sha256::digest(header_bytes(header)).into()
+}
+
+/// The header of an event as it is hashed: every field after its length.
+#[must_use]
+pub fn header_bytes(header: &Header<'_>) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(320);
     bytes.extend_from_slice(EVENT_MAGIC);
     field(&mut bytes, Some(header.tenant.as_bytes()));
@@ -84,7 +90,7 @@ pub fn event_hash(header: &Header<'_>) -> Hash {
     field(&mut bytes, Some(&subjects));
     field(&mut bytes, Some(&header.payload_commit));
     field(&mut bytes, Some(&header.meta_commit));
-    Sha256::digest(&bytes).into()
+    bytes
 }
 
 /// Appends one field: its length in four bytes, then itself.

@@ -4,8 +4,8 @@
 //! gives each pair to [`Verifier::batch`]; the first thing that is wrong is named by position.
 
 pub use crate::evidence::{
-    CHAIN_START, EVENT_MAGIC, Hash, Header, chain_next, event_hash, meta_commit, micros,
-    payload_commit,
+    CHAIN_START, EVENT_MAGIC, Hash, Header, chain_next, event_hash, header_bytes, meta_commit,
+    micros, payload_commit,
 };
 use crate::{EventLog, Position, ReadError};
 use chrono::{DateTime, Utc};
@@ -255,7 +255,17 @@ impl RawRow {
     /// The hash that its content has now.
     #[must_use]
     pub fn hash(&self) -> Hash {
-        event_hash(&Header {
+        event_hash(&self.header())
+    }
+
+    /// The header as it is hashed.
+    #[must_use]
+    pub fn header_bytes(&self) -> Vec<u8> {
+        header_bytes(&self.header())
+    }
+
+    fn header(&self) -> Header<'_> {
+        Header {
             tenant: self.tenant,
             stream: self.stream.as_deref(),
             type_name: &self.type_name,
@@ -268,7 +278,7 @@ impl RawRow {
             subjects: &self.subjects,
             payload_commit: payload_commit(&self.payload_salt, &self.payload),
             meta_commit: meta_commit(&self.meta_salt, &self.meta),
-        })
+        }
     }
 }
 

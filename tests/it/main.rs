@@ -6,6 +6,7 @@ mod as_of;
 mod audits;
 mod bad_input;
 mod crash;
+mod evidence;
 mod http;
 mod limits;
 mod lost_moments;

@@ -28,6 +28,7 @@ struct Things {
     charge: String,
     service: String,
     grant: String,
+    event: String,
 }
 
 async fn furnish(world: &World) -> Things {
@@ -35,7 +36,13 @@ async fn furnish(world: &World) -> Things {
     let organization = world.organization("acme", "free", &user).await;
     let admin = world.admin();
     let grant = json!({ "organizationId": organization, "credits": "100", "reason": "a test" });
-    let grant = admin.run("creditGrant", grant, "id").await.accepted();
+    let grant = admin.run("creditGrant", grant, "id receipt { eventIds }").await.accepted();
+    let event = grant.text_at("/data/creditGrant/receipt/eventIds/0");
+    let proof = format!("{{ eventProof(eventId: \"{event}\") {{ treeSize }} }}");
+    until("a checkpoint", || async {
+        admin.query(&proof).await.error_code().is_empty().then_some(())
+    })
+    .await;
     let purchase = json!({ "organizationId": organization, "creditPack": "credits-1000" });
     let purchase = admin.run("purchaseInitiate", purchase, "purchase { id }").await.accepted();
     let service = json!({ "name": "vllm", "container": "vllm", "verbs": ["RESTART"] });
@@ -60,12 +67,15 @@ async fn furnish(world: &World) -> Things {
         charge,
         service: service.text_at("/data/serviceRegister/service/id"),
         grant: grant.text_at("/data/creditGrant/id"),
+        event,
         organization,
     }
 }
 
 /// What needs no permission, and why.
-const FREE: [(&str, &str); 2] = [
+const FREE: [(&str, &str); 4] = [
+    ("consistencyProof", "anybody can work it out from the public tiles"),
+    ("logEvidence", "tells what the public checkpoint tells, and refuses whoever sends no key"),
     ("me", "tells who asks about themself, and refuses whoever sends no key"),
     ("setupComplete", "the token in it is the right to it, and works once"),
 ];

@@ -5,7 +5,9 @@ use api::server::{Server, ServerSettings};
 use commands::{Caller, CatalogueCommand, Command, Executor, Request, new_command_id};
 use data_encoding::BASE64;
 use domain::catalogue::standard;
-use event_log::{CommitMode, EventLog, KeyRing, MasterKey};
+use event_log::tree::guard::{GUARD_FILE, Guard};
+use event_log::tree::keeper::Evidence;
+use event_log::{CommitMode, EventLog, KeyRing, MasterKey, SigningKeys};
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -22,6 +24,7 @@ pub struct World {
     postgres: Postgres,
     log: EventLog,
     keys: KeyRing,
+    evidence: Evidence,
     server: Option<Server>,
     admin: Client,
 }
@@ -35,9 +38,10 @@ impl World {
         let log = EventLog::connect(settings).await.unwrap();
         let master = MasterKey::from_base64(&BASE64.encode(&[7; 32])).unwrap();
         let keys = KeyRing::open(&log, &master).await.unwrap();
-        let server = start(&log, &keys).await;
+        let evidence = evidence();
+        let server = start(&log, &keys, &evidence).await;
         let admin = Client::new(server.address());
-        Self { postgres, log, keys, server: Some(server), admin }
+        Self { postgres, log, keys, evidence, server: Some(server), admin }
     }
 
     /// An installation with its first administrator.
@@ -89,6 +93,12 @@ impl World {
         &self.keys
     }
 
+    /// What remembers the last checkpoint that was signed.
+    #[must_use]
+    pub const fn guard(&self) -> &Guard {
+        &self.evidence.guard
+    }
+
     /// The database server.
     #[must_use]
     pub const fn postgres(&self) -> &Postgres {
@@ -111,7 +121,7 @@ impl World {
     /// Stops the server and starts another on the same log.
     pub async fn restart(&mut self) {
         self.server.take().unwrap().stop().await;
-        let server = start(&self.log, &self.keys).await;
+        let server = start(&self.log, &self.keys, &self.evidence).await;
         let key = self.admin.key().to_owned();
         self.admin = Client::new(server.address());
         if !key.is_empty() {
@@ -184,10 +194,27 @@ impl World {
     }
 }
 
-async fn start(log: &EventLog, keys: &KeyRing) -> Server {
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Some(folder) = self.evidence.guard.path().parent() {
+            let _removed = std::fs::remove_dir_all(folder);
+        }
+    }
+}
+
+/// Signing keys and a guard in a folder of their own.
+fn evidence() -> Evidence {
+    let folder = std::env::temp_dir().join(format!("evidence-{}", Uuid::now_v7()));
+    std::fs::create_dir(&folder).unwrap();
+    let keys = SigningKeys::load_or_create(&folder.join("log-keys.json")).unwrap();
+    Evidence { keys, guard: Guard::at(folder.join(GUARD_FILE)) }
+}
+
+async fn start(log: &EventLog, keys: &KeyRing, evidence: &Evidence) -> Server {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let mut settings = ServerSettings::new(address, log.clone(), keys.clone());
     settings.carries_out_actions = false;
+    settings.evidence = Some(evidence.clone());
     Server::start(settings).await.unwrap()
 }
 

@@ -16,6 +16,7 @@ mod commerce;
 mod credits;
 mod documents;
 mod error;
+mod evidence;
 mod identity;
 mod installation;
 mod limits;
@@ -57,6 +58,7 @@ pub(crate) struct Query(
     operations::OperationsQuery,
     access::AccessQuery,
     audit::AuditQuery,
+    evidence::EvidenceQuery,
     installation::InstallationQuery,
 );
 

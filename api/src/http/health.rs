@@ -32,7 +32,8 @@ pub(crate) async fn ready(State(app): State<App>) -> Response {
     let Ok((head, models)) = standing else {
         return not_ready(&["the database cannot be reached".to_owned()], &json!({}));
     };
-    let mut wrong = Vec::new();
+    let mut wrong: Vec<String> =
+        app.services.log().halted().iter().map(ToString::to_string).collect();
     for model in &models {
         let (name, lag) = (&model.name, head - model.position.0);
         if model.state == Standing::Stopped {

@@ -3,12 +3,14 @@
 //! * [`about`]: ids, spans, security headers, panics;
 //! * [`asker`]: who asks, by the key they send;
 //! * [`graphql`]: GraphQL over HTTP, with negotiated media types;
+//! * [`log`]: the evidence of the log;
 //! * [`usage`]: usage in batches; [`setup`]: the first administrator; [`health`]: for machines.
 
 mod about;
 mod asker;
 mod graphql;
 mod health;
+mod log;
 mod negotiation;
 mod setup;
 mod usage;
@@ -40,6 +42,12 @@ pub(crate) fn router(app: App) -> Router {
         .route("/graphql/schema.graphql", get(graphql::schema))
         .route("/api/v1/usage/batch", post(usage::batch))
         .route("/setup/{token}", get(setup::form).post(setup::complete))
+        .route("/log/v1/checkpoint", get(log::checkpoint))
+        .route("/log/v1/checkpoints/{size}", get(log::checkpoint_of))
+        .route("/log/v1/keys", get(log::keys))
+        .route("/log/v1/tile/entries/{*index}", get(log::entries))
+        .route("/log/v1/tile/{level}/{*index}", get(log::tile))
+        .route("/log/v1/bodies/{*index}", get(log::bodies))
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))

@@ -15,6 +15,7 @@ pub(crate) use history::{AsOf, at_position, fold, version};
 
 use crate::problem::{Code, Problem};
 use commands::{Caller, Executor, Receipt};
+use event_log::tree::keeper::Evidence;
 use event_log::{EventLog, Position};
 use freshness::Freshness;
 use loaders::Loaders;
@@ -31,6 +32,8 @@ pub(crate) struct Services {
     pub(crate) progress: Progress,
     /// Tells this log's positions from another's.
     pub(crate) log_id: u32,
+    /// What the log is signed with, where this server signs it.
+    pub(crate) evidence: Option<Evidence>,
 }
 
 impl Services {

@@ -1,9 +1,10 @@
 //! The server: everything that runs while it runs, started and stopped in order.
 //!
-//! Started: read models, the set-up link where nobody administers yet, flows, the worker of service
-//! actions, then the doors. Stopped in the other direction: no new connections, requests that are
-//! under way end, then flows and worker, then what was only counted is written down. The log and
-//! the database belong to whoever started the server, who closes them last.
+//! Started: read models, the set-up link where nobody administers yet, the keeper of the evidence,
+//! flows, the worker of service actions, then the doors. Stopped in the other direction: no new
+//! connections, requests that are under way end, then flows and worker, then what was only counted
+//! is written down and signed. The log and the database belong to whoever started the server, who
+//! closes them last.
 
 mod error;
 mod listener;
@@ -19,6 +20,7 @@ use crate::metrics;
 use crate::reading::Services;
 use commands::flows::Flows;
 use commands::{Clock, Executor, SystemClock};
+use event_log::tree::keeper::{Evidence, Keeper};
 use event_log::{EventLog, KeyRing, Position};
 use listener::{Doors, Limits};
 use projections::Runtime;
@@ -40,6 +42,8 @@ pub struct ServerSettings {
     pub clock: Arc<dyn Clock>,
     /// Whether service actions are carried out here, through the container engine of the machine.
     pub carries_out_actions: bool,
+    /// What checkpoints are signed with and remembered by; without it this server signs none.
+    pub evidence: Option<Evidence>,
     /// Whether everybody may ask about the GraphQL schema, as one does while developing.
     pub open_schema: bool,
 }
@@ -49,7 +53,8 @@ impl ServerSettings {
     #[must_use]
     pub fn new(address: SocketAddr, log: EventLog, keys: KeyRing) -> Self {
         let clock = Arc::new(SystemClock);
-        Self { address, log, keys, clock, carries_out_actions: true, open_schema: false }
+        let (evidence, open_schema) = (None, false);
+        Self { address, log, keys, clock, carries_out_actions: true, evidence, open_schema }
     }
 }
 
@@ -61,6 +66,7 @@ pub struct Server {
     doors: Doors,
     flows: Flows,
     workers: Workers,
+    keeper: Option<Keeper>,
     projections: Runtime,
 }
 
@@ -70,8 +76,15 @@ impl Server {
     /// # Errors
     /// [`StartError`] says what stands in the way and what to do about it.
     pub async fn start(settings: ServerSettings) -> Result<Self, StartError> {
-        let ServerSettings { address, log, keys, clock, carries_out_actions, open_schema } =
-            settings;
+        let ServerSettings {
+            address,
+            log,
+            keys,
+            clock,
+            carries_out_actions,
+            evidence,
+            open_schema,
+        } = settings;
         // First: a port that is taken is found out before anything is begun.
         let listener = TcpListener::bind(address)
             .await
@@ -86,13 +99,15 @@ impl Server {
             executor: executor.clone(),
             progress: projections.progress(),
             log_id: log_id(&log).await?,
+            evidence: evidence.clone(),
         };
+        let keeper = evidence.map(|evidence| Keeper::start(&log, evidence));
         let flows = Flows::start(&executor);
         let workers = Workers::start(&executor, address, carries_out_actions);
         let app = App { services, documents: Documents::new(open_schema) };
         let doors = Doors::open(listener, router(app), Limits::default());
         tracing::info!(%address, "listening");
-        Ok(Self { address, executor, setup_token, doors, flows, workers, projections })
+        Ok(Self { address, executor, setup_token, doors, flows, workers, keeper, projections })
     }
 
     /// Where it listens.
@@ -128,6 +143,10 @@ impl Server {
         self.flows.stop().await;
         self.workers.stop().await;
         self.executor.flush_denials().await;
+        if let Some(keeper) = self.keeper {
+            // Last of all that append: it signs what they left.
+            keeper.stop().await;
+        }
         self.projections.stop().await;
         tracing::info!("stopped");
     }

@@ -3,12 +3,14 @@
 use super::{CLAIM_EMAIL, CLAIM_KEY, Planner};
 use crate::command::{AccessCommand, NewKey};
 use crate::failure::{Failure, Refusal};
-use domain::access::permission::BUILT_IN_ROLES;
+use domain::Instant;
+use domain::access::permission::{BUILT_IN_ROLES, Permission};
 use domain::access::role::{self, Role};
 use domain::identity::api_key::{self, ApiKey, ApiKeyCreated};
 use domain::identity::user::{self, User, normal_address};
 use domain::installation::{self, Installation, LogEpochOpened};
-use domain::values::{ApiKeyId, Code, UserId};
+use domain::values::{ApiKeyId, Code, OrganizationId, Text, UserId};
+use std::collections::BTreeSet;
 use uuid::Uuid;
 
 impl Planner<'_> {
@@ -22,9 +24,8 @@ impl Planner<'_> {
                 self.complete_setup(token, email, name, key).await
             }
             AccessCommand::LogEpochOpen { epoch, reason, signed_position, signed_note } => {
-                let opened = LogEpochOpened { epoch, reason, signed_position, signed_note };
-                let open = installation::Command::OpenEpoch(opened);
-                self.decide::<Installation>("", Uuid::nil(), open).await
+                self.open_epoch(LogEpochOpened { epoch, reason, signed_position, signed_note })
+                    .await
             }
             AccessCommand::UserInvite { email, name } => {
                 let user_id = UserId::new(self.id("user"));
@@ -64,20 +65,7 @@ impl Planner<'_> {
                 scopes,
                 expires_at,
                 key,
-            } => {
-                self.owner_exists(user_id).await?;
-                self.create_key(ApiKeyCreated {
-                    api_key_id: ApiKeyId::new(self.id("api_key")),
-                    name,
-                    public_part: key.public_part,
-                    secret_hash: key.secret_hash,
-                    user_id,
-                    organization_id,
-                    scopes,
-                    expires_at,
-                })
-                .await
-            }
+            } => self.issue_key(user_id, organization_id, name, scopes, expires_at, key).await,
             AccessCommand::ApiKeyRevoke { api_key_id, reason } => {
                 let (id, tenant) = self.key_tenant(api_key_id).await?;
                 self.decide::<ApiKey>(&id, tenant, api_key::Command::Revoke { reason }).await
@@ -86,6 +74,11 @@ impl Planner<'_> {
                 self.rotate(api_key_id, overlap_seconds, key).await
             }
         }
+    }
+
+    async fn open_epoch(&mut self, opened: LogEpochOpened) -> Result<(), Failure> {
+        let open = installation::Command::OpenEpoch(opened);
+        self.decide::<Installation>("", Uuid::nil(), open).await
     }
 
     async fn user(&mut self, user_id: UserId, command: user::Command) -> Result<(), Failure> {
@@ -165,6 +158,31 @@ impl Planner<'_> {
         let key = self.read::<ApiKey>(&id).await?;
         let organization = key.created.and_then(|created| created.organization_id);
         Ok((id, organization.map_or(Uuid::nil(), |organization| organization.uuid())))
+    }
+
+    async fn issue_key(
+        &mut self,
+        user_id: UserId,
+        organization_id: Option<OrganizationId>,
+        name: Text,
+        scopes: BTreeSet<Permission>,
+        expires_at: Option<Instant>,
+        key: NewKey,
+    ) -> Result<(), Failure> {
+        self.owner_exists(user_id).await?;
+        let api_key_id = ApiKeyId::new(self.id("api_key"));
+        let NewKey { public_part, secret_hash } = key;
+        self.create_key(ApiKeyCreated {
+            api_key_id,
+            name,
+            public_part,
+            secret_hash,
+            user_id,
+            organization_id,
+            scopes,
+            expires_at,
+        })
+        .await
     }
 
     async fn create_key(&mut self, created: ApiKeyCreated) -> Result<(), Failure> {

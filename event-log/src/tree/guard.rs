@@ -1,10 +1,11 @@
 //! The guard: what was signed last, kept outside the database.
 //!
 //! A database can be set back to an older state, by accident or on purpose, and nothing inside it
-//! shows that. So the last signed checkpoint also lies in a file beside the keys, written before the
-//! checkpoint is published. Whoever appends or signs compares the log with it: the log must reach as
-//! far, and the chain there must be the one that was signed. If it is not, nothing is appended and
-//! nothing is signed until the right database is back, or an operator opens a new epoch.
+//! shows that. So the last signed checkpoint also lies in a file beside the keys, written before
+//! the checkpoint is published. Whoever appends or signs compares the log with it: the log must
+//! reach as far, and the chain there must be the one that was signed. If it is not, nothing is
+//! appended and nothing is signed until the right database is back, or an operator opens a new
+//! epoch.
 //!
 //! The file is replaced as a whole, by comparing what it held before, under a lock.
 
@@ -121,8 +122,8 @@ impl Guard {
 pub enum Halt {
     /// The log is shorter than what was signed.
     #[error(
-        "the log ends at {head}, but a checkpoint was signed at {signed}: the database was set back \
-         to an older state; bring the newer one back, or go on from here with \
+        "the log ends at {head}, but a checkpoint was signed at {signed}: the database was set \
+         back to an older state; bring the newer one back, or go on from here with \
          `opscenter log new-epoch`"
     )]
     SetBack {
@@ -151,8 +152,8 @@ pub enum Halt {
     },
     /// Something was signed, and the guard is gone.
     #[error(
-        "checkpoints of this log were signed, but {path} is not there to compare them with; copy it \
-         from where they were signed, or take the database's word with `opscenter log adopt`"
+        "checkpoints of this log were signed, but {path} is not there to compare them with; copy \
+         it from where they were signed, or take the database's word with `opscenter log adopt`"
     )]
     GuardMissing {
         /// Where it should be.

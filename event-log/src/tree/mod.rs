@@ -6,8 +6,8 @@
 //! * [`organizations`]: the map that proves how many events each organization has.
 //!
 //! All of these are pure. [`grow`] lets the stored tree follow the log, [`read`] answers what is
-//! asked of it, [`guard`] keeps what was signed outside the database, and [`keeper`] does all of it
-//! while a process runs.
+//! asked of it, [`signed`] keeps the checkpoints, [`guard`] keeps what was signed outside the
+//! database, and [`keeper`] does all of it while a process runs.
 
 pub mod edge;
 pub mod entry;
@@ -18,3 +18,4 @@ pub mod keeper;
 pub mod organizations;
 pub mod proof;
 pub mod read;
+pub mod signed;

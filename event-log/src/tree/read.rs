@@ -14,6 +14,7 @@ use crate::{EventLog, Position};
 use chrono::{DateTime, Utc};
 use sqlx::Row;
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
 use uuid::Uuid;
 
 /// Why something of the tree cannot be had.
@@ -90,9 +91,10 @@ impl EventLog {
             return Err(TreeError::Beyond { size, asked: leaf.saturating_add(1) });
         }
         let path = self.span_roots(size, inclusion_spans(leaf, size)).await?;
-        let entry = self.entries(leaf / TILE_WIDTH as u64).await?;
-        let entry = entry.into_iter().find(|entry| entry.position == position);
-        Ok(Inclusion { entry: entry.ok_or(TreeError::Damaged)?, size, path })
+        let place = usize::try_from(leaf % TILE_WIDTH as u64).unwrap_or_default();
+        let entries = self.entries_of(leaf / TILE_WIDTH as u64, place..place + 1).await?;
+        let entry = entries.into_iter().next().ok_or(TreeError::Damaged)?;
+        Ok(Inclusion { entry, size, path })
     }
 
     /// That the tree of a size begins with the tree of a smaller one.
@@ -164,6 +166,11 @@ impl EventLog {
 
     /// The entries of a tile of leaves: all 256, or as many as the tree has.
     pub async fn entries(&self, index: u64) -> Result<Vec<Entry>, TreeError> {
+        self.entries_of(index, 0..TILE_WIDTH).await
+    }
+
+    /// Those of a tile of leaves that stand at some of its places, as far as the tree has them.
+    async fn entries_of(&self, index: u64, places: Range<usize>) -> Result<Vec<Entry>, TreeError> {
         let tile = i64::try_from(index).map_err(|_| TreeError::Damaged)?;
         // The edge first: it may become a tile before the tile is looked for, and not after.
         let (size, edge): (i64, Vec<u8>) =
@@ -182,7 +189,10 @@ impl EventLog {
             None => Vec::new(),
         };
         let sequences = sequences_from(&sequences).ok_or(TreeError::Damaged)?;
-        let first = (tile << 8) + 1;
+        let end = places.end.min(sequences.len());
+        let start = places.start.min(end);
+        let sequences = sequences[start..end].to_vec();
+        let first = (tile << 8) + 1 + i64::try_from(start).unwrap_or_default();
         let rows = sqlx::query(
             "select l.position, coalesce(l.stream_version, 0), l.event_hash, b.first,
                     (b.last - b.first + 1)::integer, b.recorded_at
@@ -214,7 +224,8 @@ impl EventLog {
         rows.iter().zip(sequences).map(entry).collect()
     }
 
-    /// The counts of all organizations when the tree had a size: those of now, less what came after.
+    /// The counts of all organizations when the tree had a size: those of now, less what came
+    /// after.
     pub async fn organizations(&self, size: u64) -> Result<Organizations, TreeError> {
         let mut snapshot = self
             .pool()

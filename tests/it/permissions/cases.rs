@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 /// Each query, what selects something of it, and the permission it needs.
 pub(super) fn queries(things: &Things) -> Vec<(&'static str, String, &'static str)> {
-    let Things { user, organization: org, purchase, charge, service, .. } = things;
+    let Things { user, organization: org, purchase, charge, service, event, .. } = things;
     let of = format!("organizationId: \"{org}\"");
     vec![
         ("node", format!("node(id: \"{user}\") {{ id }}"), "users:r"),
@@ -36,6 +36,8 @@ pub(super) fn queries(things: &Things) -> Vec<(&'static str, String, &'static st
         ("roles", "roles { code }".into(), "settings:r"),
         ("apiKeys", format!("apiKeys(userId: \"{user}\") {{ id }}"), "api_keys:r"),
         ("auditTrail", "auditTrail { nodes { action } }".into(), "audit:r"),
+        ("eventProof", format!("eventProof(eventId: \"{event}\") {{ treeSize }}"), "audit:r"),
+        ("eventCountProof", format!("eventCountProof({of}) {{ count }}"), "audit:r"),
         ("installation", "installation { version }".into(), "settings:r"),
     ]
 }

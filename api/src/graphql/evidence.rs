@@ -1,0 +1,279 @@
+//! Evidence: how far the log is proved, and proofs that anybody can check without us.
+
+use super::scalars::{DateTime, Id, SafeInt};
+use super::{LogPosition, asking, shown};
+use crate::problem::{Code, Problem};
+use crate::reading::{Asking, own_position};
+use async_graphql::{Context, Object, SimpleObject};
+use data_encoding::BASE64;
+use domain::access::Resource;
+use domain::values::OrganizationId;
+use event_log::Position;
+use event_log::evidence::Hash;
+use event_log::tree::signed::SignedCheckpoint;
+use uuid::Uuid;
+
+/// A witness that signed a checkpoint.
+#[derive(SimpleObject)]
+pub(crate) struct Cosignature {
+    /// The witness, by the name of its key.
+    witness: String,
+    /// When it signed.
+    signed_at: DateTime,
+}
+
+/// A signed statement of how many events the log has and what they are.
+#[derive(SimpleObject)]
+pub(crate) struct LogCheckpoint {
+    /// How many events it covers.
+    size: SafeInt,
+    /// When it was signed.
+    signed_at: DateTime,
+    /// The signed note (C2SP tlog-checkpoint), with what witnesses signed.
+    note: String,
+    /// The witnesses that signed it, too.
+    cosignatures: Vec<Cosignature>,
+}
+
+impl From<SignedCheckpoint> for LogCheckpoint {
+    fn from(signed: SignedCheckpoint) -> Self {
+        let cosignatures = signed.cosignatures.into_iter();
+        let cosignatures =
+            cosignatures.map(|(witness, at)| Cosignature { witness, signed_at: DateTime(at) });
+        Self {
+            size: size(signed.size),
+            signed_at: DateTime(signed.recorded_at),
+            note: signed.note,
+            cosignatures: cosignatures.collect(),
+        }
+    }
+}
+
+/// How far the log is proved.
+#[derive(SimpleObject)]
+pub(crate) struct LogEvidence {
+    /// The last event.
+    head: LogPosition,
+    /// How many events the Merkle tree has taken in.
+    tree_size: SafeInt,
+    /// How many events no checkpoint covers yet.
+    unsigned: SafeInt,
+    /// The newest checkpoint; null before the first.
+    checkpoint: Option<LogCheckpoint>,
+    /// What verifies the checkpoints: verifier keys of signed notes.
+    verifier_keys: Vec<String>,
+    /// Why nothing is appended and nothing is signed, if so.
+    halted: Option<String>,
+}
+
+/// That an event is in the log, for anybody who has a verifier key.
+#[derive(SimpleObject)]
+pub(crate) struct EventProof {
+    /// The event.
+    position: LogPosition,
+    /// What the leaf is the hash of, in base64: 84 bytes as `docs/log-format.md` says.
+    entry: String,
+    /// The event's hash, in base64.
+    event_hash: String,
+    /// The size of the tree it is proved in.
+    tree_size: SafeInt,
+    /// The hashes beside the path from the leaf to the root, in base64.
+    path: Vec<String>,
+    /// The checkpoint of that tree.
+    checkpoint: LogCheckpoint,
+    /// All of it as one text, as C2SP's tlog-proof has it.
+    proof: String,
+}
+
+/// That a larger tree begins with a smaller one.
+#[derive(SimpleObject)]
+pub(crate) struct ConsistencyProof {
+    /// The checkpoint of the smaller tree.
+    from: LogCheckpoint,
+    /// The checkpoint of the larger tree.
+    to: LogCheckpoint,
+    /// The hashes that RFC 6962 asks for, in base64.
+    hashes: Vec<String>,
+}
+
+/// How many events an organization has, so that nobody can leave some out.
+#[derive(SimpleObject)]
+pub(crate) struct CountProof {
+    /// How many events the organization has in the tree.
+    count: SafeInt,
+    /// The hashes beside the path in the map of organizations, in base64.
+    path: Vec<String>,
+    /// The checkpoint whose `tenants` line is the root of that map.
+    checkpoint: LogCheckpoint,
+}
+
+#[derive(Default)]
+pub(crate) struct EvidenceQuery;
+
+#[Object]
+impl EvidenceQuery {
+    /// How far the log is proved, and by what.
+    async fn log_evidence(&self, ctx: &Context<'_>) -> Result<LogEvidence, Problem> {
+        evidence(asking(ctx)?).await
+    }
+
+    /// The proof that an event is in the log: by its position or its id.
+    async fn event_proof(
+        &self,
+        ctx: &Context<'_>,
+        position: Option<LogPosition>,
+        event_id: Option<Uuid>,
+    ) -> Result<EventProof, Problem> {
+        event_proof(asking(ctx)?, position, event_id).await
+    }
+
+    /// The proof that the log of one checkpoint begins with the log of an earlier one.
+    async fn consistency_proof(
+        &self,
+        ctx: &Context<'_>,
+        from: SafeInt,
+        to: SafeInt,
+    ) -> Result<ConsistencyProof, Problem> {
+        consistency_proof(asking(ctx)?, from, to).await
+    }
+
+    /// The proof of how many events an organization has, in the newest checkpoint.
+    async fn event_count_proof(
+        &self,
+        ctx: &Context<'_>,
+        organization_id: Id<OrganizationId>,
+    ) -> Result<CountProof, Problem> {
+        count_proof(asking(ctx)?, organization_id.0).await
+    }
+}
+
+fn size(size: u64) -> SafeInt {
+    SafeInt(i64::try_from(size).unwrap_or(i64::MAX))
+}
+
+fn texts(hashes: &[Hash]) -> Vec<String> {
+    hashes.iter().map(|hash| BASE64.encode(hash)).collect()
+}
+
+fn unsigned() -> Problem {
+    let message = "no checkpoint covers it yet; ask again in a second or two";
+    Problem::new(Code::Unavailable, message)
+}
+
+async fn evidence(asking: &Asking) -> Result<LogEvidence, Problem> {
+    asking.signed_in()?;
+    let log = asking.log();
+    let tree_size = log.tree_size().await?;
+    let newest = log.newest_checkpoint().await?;
+    let head = log.head().await?;
+    let signed = newest.as_ref().map_or(0, |newest| newest.size);
+    let keys = asking.services.evidence.as_ref().map(|evidence| evidence.keys.verifier_keys());
+    Ok(LogEvidence {
+        head: shown(asking, head),
+        tree_size: size(tree_size),
+        unsigned: size(head.0.unsigned_abs().saturating_sub(signed)),
+        checkpoint: newest.map(LogCheckpoint::from),
+        verifier_keys: keys.unwrap_or_default().iter().map(ToString::to_string).collect(),
+        halted: log.halted().map(|halt| halt.to_string()),
+    })
+}
+
+/// The position of an event that the caller may read the history of.
+async fn position_of(
+    asking: &Asking,
+    position: Option<LogPosition>,
+    event_id: Option<Uuid>,
+) -> Result<Position, Problem> {
+    let unknown = |name: &str| Problem::not_found("event", name);
+    let (event, name) = match (position, event_id) {
+        (Some(given), None) => {
+            let position = own_position(&asking.services, given, "position")?;
+            (asking.log().event(position).await?, position.to_string())
+        }
+        (None, Some(id)) => (asking.log().event_by_id(id).await?, id.to_string()),
+        (Some(_), Some(_)) | (None, None) => {
+            return Err(Problem::input("position", "give a position or an event's id"));
+        }
+    };
+    // Whoever may not see an event is not told whether there is one.
+    let Some(event) = event else {
+        asking.signed_in()?;
+        return Err(unknown(&name));
+    };
+    if !asking.reads_all(Resource::Audit).await? {
+        let organization = OrganizationId::new(event.tenant);
+        let hidden = event.tenant.is_nil()
+            || match asking.may_read_of(organization, Resource::Audit).await {
+                Ok(()) => false,
+                Err(problem) if problem.is_denial() => true,
+                Err(problem) => return Err(problem),
+            };
+        if hidden {
+            return Err(unknown(&name));
+        }
+    }
+    Ok(event.position)
+}
+
+async fn event_proof(
+    asking: &Asking,
+    position: Option<LogPosition>,
+    event_id: Option<Uuid>,
+) -> Result<EventProof, Problem> {
+    let position = position_of(asking, position, event_id).await?;
+    let log = asking.log();
+    let covering = log.checkpoint_covering(position).await?.ok_or_else(unsigned)?;
+    let inclusion = log.inclusion(position, covering.size).await?;
+    let path = texts(&inclusion.path);
+    let entry = BASE64.encode(&inclusion.entry.to_bytes());
+    let proof = format!(
+        "c2sp.org/tlog-proof@v1\nextra {entry}\nindex {}\n{}\n{}",
+        position.0 - 1,
+        path.iter().map(|hash| format!("{hash}\n")).collect::<String>(),
+        covering.note,
+    );
+    Ok(EventProof {
+        position: shown(asking, position),
+        entry,
+        event_hash: BASE64.encode(&inclusion.entry.event_hash),
+        tree_size: size(covering.size),
+        path,
+        checkpoint: covering.into(),
+        proof,
+    })
+}
+
+async fn consistency_proof(
+    asking: &Asking,
+    from: SafeInt,
+    to: SafeInt,
+) -> Result<ConsistencyProof, Problem> {
+    asking.signed_in()?;
+    let log = asking.log();
+    let mut checkpoints = Vec::new();
+    for (field, given) in [("from", from), ("to", to)] {
+        let size = u64::try_from(given.0).ok();
+        let found = match size {
+            Some(size) => log.checkpoint_of(size).await?,
+            None => None,
+        };
+        let message = "there is no checkpoint of that size; take it from logEvidence or a proof";
+        checkpoints.push(found.ok_or_else(|| Problem::input(field, message))?);
+    }
+    let [from, to] = <[SignedCheckpoint; 2]>::try_from(checkpoints)
+        .map_err(|_| Problem::fault("two sizes gave other than two checkpoints"))?;
+    if from.size > to.size {
+        return Err(Problem::input("from", "it is larger than `to`; swap them"));
+    }
+    let hashes = texts(&log.consistency(from.size, to.size).await?);
+    Ok(ConsistencyProof { from: from.into(), to: to.into(), hashes })
+}
+
+async fn count_proof(asking: &Asking, organization: OrganizationId) -> Result<CountProof, Problem> {
+    asking.may_read_of(organization, Resource::Audit).await?;
+    let log = asking.log();
+    let newest = log.newest_checkpoint().await?.ok_or_else(unsigned)?;
+    let proof = log.count_proof(organization.uuid(), newest.size).await?;
+    let count = SafeInt(proof.count);
+    Ok(CountProof { count, path: texts(&proof.path), checkpoint: newest.into() })
+}
