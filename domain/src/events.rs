@@ -208,8 +208,10 @@ pub struct OfAnotherKind {
     type_name: &'static str,
 }
 
-// Usage stands first because it is most of every log, and names are tried in this order.
+// Usage stands early because it is most of every log, and names are tried in this order.
 contexts! {
+    /// Anything whose body was purged. It stands first because no other kind reads an empty body.
+    Purged(crate::retention::purged::Event),
     /// Metered usage.
     Usage(crate::metering::usage::Event),
     /// What an organization may spend.
@@ -242,6 +244,10 @@ contexts! {
     Installation(crate::installation::Event),
     /// What was refused or forbidden.
     Security(crate::access::security::Event),
+    /// What must not be destroyed.
+    LegalHold(crate::retention::legal_hold::Event),
+    /// How long bodies are kept.
+    Retention(crate::retention::policy::Event),
 }
 
 impl Event {
@@ -263,7 +269,10 @@ impl Event {
             | Self::Purchase(_)
             | Self::Service(_)
             | Self::Installation(_)
-            | Self::Security(_) => Vec::new(),
+            | Self::Security(_)
+            | Self::LegalHold(_)
+            | Self::Retention(_)
+            | Self::Purged(_) => Vec::new(),
         }
     }
 }

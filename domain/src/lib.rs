@@ -18,6 +18,7 @@ pub mod installation;
 pub mod metering;
 pub mod operations;
 pub mod personal;
+pub mod retention;
 pub mod tenancy;
 pub mod values;
 

@@ -25,6 +25,7 @@ mod migrate;
 pub mod note;
 mod personal;
 mod position;
+pub mod purge;
 mod queue;
 mod read;
 mod read_ahead;

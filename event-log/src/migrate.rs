@@ -34,10 +34,11 @@ const MIGRATIONS: &[Migration] = &[
     migration!(5, "0005_rights"),
     migration!(6, "0006_lone_commands"),
     migration!(7, "0007_evidence"),
+    migration!(8, "0008_personal_data"),
 ];
 
 /// The schema version this program works with.
-pub const SCHEMA_VERSION: i32 = 7;
+pub const SCHEMA_VERSION: i32 = 8;
 
 /// How a new log is laid out; an existing one keeps what it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

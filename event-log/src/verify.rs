@@ -7,6 +7,7 @@ pub use crate::evidence::{
     CHAIN_START, EVENT_MAGIC, Hash, Header, chain_next, event_hash, header_bytes, meta_commit,
     micros, payload_commit,
 };
+use crate::purge::PurgedRows;
 use crate::{EventLog, Position, ReadError};
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgRow;
@@ -53,6 +54,10 @@ pub struct RawRow {
     pub subjects: Vec<Uuid>,
     /// The hash made when it was recorded.
     pub event_hash: Vec<u8>,
+    /// What is left of a payload that was purged.
+    pub payload_commit: Option<Vec<u8>>,
+    /// What is left of bytes about it that were purged.
+    pub meta_commit: Option<Vec<u8>>,
 }
 
 impl FromRow<'_, PgRow> for RawRow {
@@ -76,6 +81,8 @@ impl FromRow<'_, PgRow> for RawRow {
             payload_salt: row.try_get("payload_salt")?,
             subjects: row.try_get("subjects")?,
             event_hash: row.try_get("event_hash")?,
+            payload_commit: row.try_get("payload_commit")?,
+            meta_commit: row.try_get("meta_commit")?,
         })
     }
 }
@@ -160,6 +167,12 @@ pub enum Problem {
     /// The chain is not the one that follows.
     #[error("the chain does not follow from what is before it")]
     Chain,
+    /// Bodies and their commitments are there, or only one of the two went.
+    #[error("the event was purged by half")]
+    HalfPurged,
+    /// The body is gone, and no recorded purge covers it.
+    #[error("the body is gone and no recorded purge says so")]
+    UnrecordedPurge,
 }
 
 /// Walks a log from its beginning and remembers what the next batch has to follow from.
@@ -169,6 +182,7 @@ pub struct Verifier {
     last: i64,
     recorded_at: Option<DateTime<Utc>>,
     versions: HashMap<String, i64>,
+    purged: PurgedRows,
 }
 
 impl Verifier {
@@ -227,13 +241,39 @@ impl Verifier {
         Ok(())
     }
 
+    /// The events without bodies so far: each is tampering until a recorded purge covers it.
+    #[must_use]
+    pub fn purged(&self) -> &PurgedRows {
+        &self.purged
+    }
+
+    /// Takes in what a recorded purge says about events before it.
+    pub fn cover(&mut self, runs: &[(i64, i64)], digest: &Hash) -> Result<(), Finding> {
+        let missing = |position| Finding { position, problem: Problem::UnrecordedPurge };
+        self.purged.cover(runs, digest).map_err(missing)
+    }
+
+    /// At the end of the log: every body that is gone is covered.
+    pub fn finish(&self) -> Result<(), Finding> {
+        match self.purged.first_uncovered() {
+            None => Ok(()),
+            Some(position) => Err(Finding { position, problem: Problem::UnrecordedPurge }),
+        }
+    }
+
     fn row(&mut self, row: &RawRow, batch: &RawBatch) -> Result<Hash, Problem> {
+        if row.is_purged() != row.is_purged_whole() {
+            return Err(Problem::HalfPurged);
+        }
         let hash = row.hash();
         if hash != row.event_hash[..] {
             return Err(Problem::EventHash);
         }
         if row.recorded_at != batch.recorded_at {
             return Err(Problem::RecordedAt);
+        }
+        if row.is_purged() {
+            self.purged.note(row.position, row.event_id, hash);
         }
         match (&row.stream, row.stream_version) {
             (None, None) => {}
@@ -276,10 +316,30 @@ impl RawRow {
             causation: self.causation,
             correlation: self.correlation,
             subjects: &self.subjects,
-            payload_commit: payload_commit(&self.payload_salt, &self.payload),
-            meta_commit: meta_commit(&self.meta_salt, &self.meta),
+            payload_commit: kept(self.payload_commit.as_deref())
+                .unwrap_or_else(|| payload_commit(&self.payload_salt, &self.payload)),
+            meta_commit: kept(self.meta_commit.as_deref())
+                .unwrap_or_else(|| meta_commit(&self.meta_salt, &self.meta)),
         }
     }
+
+    /// Whether anything of it was purged.
+    #[must_use]
+    pub fn is_purged(&self) -> bool {
+        self.payload_commit.is_some() || self.meta_commit.is_some()
+    }
+
+    /// Whether both bodies went with their salts, and both commitments are there.
+    fn is_purged_whole(&self) -> bool {
+        let bodies = [&self.payload, &self.meta, &self.payload_salt, &self.meta_salt];
+        let commits = [&self.payload_commit, &self.meta_commit];
+        bodies.iter().all(|body| body.is_empty())
+            && commits.iter().all(|commit| kept(commit.as_deref()).is_some())
+    }
+}
+
+fn kept(commit: Option<&[u8]>) -> Option<Hash> {
+    commit.and_then(|bytes| bytes.try_into().ok())
 }
 
 impl EventLog {

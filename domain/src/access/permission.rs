@@ -58,6 +58,8 @@ words! {
         Reconciliation "reconciliation",
         /// Files that leave the system.
         Exports "exports",
+        /// What is personal or kept for a time: erasure, legal holds, retention.
+        PersonalData "personal_data",
     }
 }
 
@@ -152,6 +154,7 @@ const MATRIX: &[(Resource, [&str; 7])] = &[
     (Resource::Purchases,      ["rwdx", "r",   "",    "r",   "",  "r", "r"]),
     (Resource::Reconciliation, ["rwdx", "",    "",    "",    "",  "r", "rx"]),
     (Resource::Exports,        ["rwdx", "",    "",    "",    "",  "",  "rx"]),
+    (Resource::PersonalData,   ["rwdx", "",    "",    "",    "",  "r", ""]),
 ];
 
 /// What a built-in platform role may do; `None` for a role that is not built in.
@@ -196,6 +199,15 @@ mod tests {
         for resource in Resource::ALL {
             for action in [Action::Write, Action::Delete] {
                 assert!(!may("auditor", &Permission::new(*resource, action).to_string()));
+            }
+        }
+    }
+
+    #[test]
+    fn only_an_administrator_erases_and_purges() {
+        for role in BUILT_IN_ROLES {
+            for permission in ["personal_data:w", "personal_data:d", "personal_data:x"] {
+                assert_eq!(may(role, permission), *role == "admin", "{role} {permission}");
             }
         }
     }

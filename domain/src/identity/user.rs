@@ -1,15 +1,51 @@
 //! A user: a person who may sign in.
 //!
-//! Lifecycle: invited → active ⇄ suspended → deactivated, which is the end. E-mail address and name
-//! are personal data and are sealed before they are written. That an address belongs to one user
-//! only is a claim, enforced by the log in the same append.
+//! Lifecycle: invited → active ⇄ suspended → deactivated, and from anywhere to erasing → erased,
+//! which is the end. E-mail address and name are personal data and are sealed before they are
+//! written. That an address belongs to one user only is a claim, enforced by the log in the same
+//! append and let go with the request to erase.
+//!
+//! Erasing is asked for, carried out (the key is destroyed) and recorded as done, in this order: the
+//! user may nothing from the first on, and whoever comes after a crash finishes what was begun.
 
 use crate::aggregate::Aggregate;
 use crate::events::events;
 use crate::personal::Personal;
 use crate::values::{Code, Text, UserId};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use uuid::Uuid;
+
+/// Why somebody is erased. A list and no text: the reason is kept for ever and must not tell
+/// anything of the person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErasureGround {
+    /// The person asked for it.
+    Requested,
+    /// The person took back their consent.
+    ConsentWithdrawn,
+    /// The data is not needed any more.
+    NoLongerNeeded,
+    /// There was no right to have the data.
+    UnlawfullyProcessed,
+    /// A law demands it.
+    LegalObligation,
+}
+
+impl ErasureGround {
+    /// As it is written for people and programs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Requested => "requested",
+            Self::ConsentWithdrawn => "consent_withdrawn",
+            Self::NoLongerNeeded => "no_longer_needed",
+            Self::UnlawfullyProcessed => "unlawfully_processed",
+            Self::LegalObligation => "legal_obligation",
+        }
+    }
+}
 
 events! {
     /// What can have happened to a user.
@@ -61,6 +97,20 @@ events! {
             /// Which role.
             role: Code,
         }
+        /// The user's personal data is to be destroyed; it cannot be called back.
+        UserErasureRequested = "user_erasure_requested" 1 "user.erase.request" {
+            /// Who.
+            user_id: UserId,
+            /// Why.
+            ground: ErasureGround,
+            /// What the request is filed under.
+            reference: Option<Code>,
+        }
+        /// The user's personal data is destroyed: the key is gone.
+        UserErased = "user_erased" 1 "user.erase" {
+            /// Who.
+            user_id: UserId,
+        }
     }
 }
 
@@ -75,7 +125,9 @@ impl Event {
             | Self::UserReactivated(_)
             | Self::UserDeactivated(_)
             | Self::UserRoleAssigned(_)
-            | Self::UserRoleRemoved(_) => Vec::new(),
+            | Self::UserRoleRemoved(_)
+            | Self::UserErasureRequested(_)
+            | Self::UserErased(_) => Vec::new(),
         }
     }
 }
@@ -116,6 +168,15 @@ pub enum Command {
         /// Which.
         role: Code,
     },
+    /// Destroy the user's personal data.
+    Erase {
+        /// Why.
+        ground: ErasureGround,
+        /// What the request is filed under.
+        reference: Option<Code>,
+    },
+    /// Say that it is destroyed.
+    FinishErasure,
 }
 
 /// Why a user's history says no.
@@ -127,9 +188,13 @@ pub enum Refusal {
     /// The id is taken.
     #[error("a user with this id exists already")]
     Exists,
-    /// Not an e-mail address.
-    #[error("{0:?} is not an e-mail address")]
-    NotAnAddress(String),
+    /// Not an e-mail address. What was given is not repeated: refusals are kept for ever, and a
+    /// misspelt address is as personal as a right one.
+    #[error("that is not an e-mail address; write it like name@example.org")]
+    NotAnAddress,
+    /// The key is to be destroyed only when that was asked for.
+    #[error("nobody asked for this user to be erased")]
+    NotErasing,
     /// The name is empty, too long or has control characters.
     #[error("a display name has 1 to 200 characters, none of them a control character")]
     NotAName,
@@ -150,7 +215,8 @@ impl Refusal {
         match self {
             Self::NotFound => "USER_NOT_FOUND",
             Self::Exists => "USER_EXISTS",
-            Self::NotAnAddress(_) => "USER_EMAIL_INVALID",
+            Self::NotAnAddress => "USER_EMAIL_INVALID",
+            Self::NotErasing => "USER_NOT_ERASING",
             Self::NotAName => "USER_NAME_INVALID",
             Self::WrongState { .. } => "USER_WRONG_STATE",
         }
@@ -171,6 +237,10 @@ pub enum Status {
     Suspended,
     /// Gone for good.
     Deactivated,
+    /// Their personal data is about to be destroyed.
+    Erasing,
+    /// Their personal data is destroyed.
+    Erased,
 }
 
 impl Status {
@@ -183,6 +253,8 @@ impl Status {
             Self::Active => "active",
             Self::Suspended => "suspended",
             Self::Deactivated => "deactivated",
+            Self::Erasing => "erasing",
+            Self::Erased => "erased",
         }
     }
 }
@@ -218,12 +290,25 @@ impl User {
         Err(Refusal::WrongState { state: self.status.as_str(), wanted: to.as_str() })
     }
 
+    /// Whether erasing was asked for: nothing else can happen any more.
+    #[must_use]
+    pub const fn is_leaving_no_trace(&self) -> bool {
+        matches!(self.status, Status::Erasing | Status::Erased)
+    }
+
+    fn stays(&self, wanted: &'static str) -> Result<(), Refusal> {
+        if self.is_leaving_no_trace() {
+            return Err(Refusal::WrongState { state: self.status.as_str(), wanted });
+        }
+        Ok(())
+    }
+
     fn invite(&self, user_id: UserId, email: &str, name: &str) -> Result<Vec<Event>, Refusal> {
         if self.id.is_some() {
             return Err(Refusal::Exists);
         }
         let Some(email) = normal_address(email) else {
-            return Err(Refusal::NotAnAddress(email.chars().take(60).collect()));
+            return Err(Refusal::NotAnAddress);
         };
         let length = name.chars().count();
         if length == 0 || length > 200 || name.chars().any(char::is_control) {
@@ -276,9 +361,25 @@ impl Aggregate for User {
                 UserDeactivated { user_id, reason },
             ),
             Command::AssignRole { role } if self.roles.contains(&role) => Ok(vec![]),
-            Command::AssignRole { role } => Ok(vec![UserRoleAssigned { user_id, role }.into()]),
+            Command::AssignRole { role } => {
+                self.stays("given a role")?;
+                Ok(vec![UserRoleAssigned { user_id, role }.into()])
+            }
             Command::RemoveRole { role } if !self.roles.contains(&role) => Ok(vec![]),
             Command::RemoveRole { role } => Ok(vec![UserRoleRemoved { user_id, role }.into()]),
+            Command::Erase { .. } if self.is_leaving_no_trace() => Ok(vec![]),
+            Command::Erase { ground, reference } => {
+                Ok(vec![UserErasureRequested { user_id, ground, reference }.into()])
+            }
+            Command::FinishErasure => match self.status {
+                Status::Erased => Ok(vec![]),
+                Status::Erasing => Ok(vec![UserErased { user_id }.into()]),
+                Status::Unknown
+                | Status::Invited
+                | Status::Active
+                | Status::Suspended
+                | Status::Deactivated => Err(Refusal::NotErasing),
+            },
         }
     }
 
@@ -297,6 +398,8 @@ impl Aggregate for User {
             Event::UserRoleRemoved(removed) => {
                 self.roles.remove(&removed.role);
             }
+            Event::UserErasureRequested(_) => self.status = Status::Erasing,
+            Event::UserErased(_) => self.status = Status::Erased,
         }
         self
     }
@@ -326,6 +429,42 @@ mod tests {
         given::<User>(&[invited(), gone])
             .when(Command::Reactivate)
             .refused(&Refusal::WrongState { state: "deactivated", wanted: "active" });
+    }
+
+    fn erase() -> Command {
+        Command::Erase { ground: ErasureGround::Requested, reference: None }
+    }
+
+    #[test]
+    fn whoever_is_erased_may_nothing_any_more_and_is_erased_once() {
+        let asked = given::<User>(&[invited()]).when(erase()).accepted();
+        let asked = [vec![invited()], asked].concat();
+        given::<User>(&asked).when(erase()).happened(&[]);
+        for (command, wanted) in [
+            (Command::Activate, "active"),
+            (Command::Deactivate { reason: reason() }, "deactivated"),
+            (Command::AssignRole { role: "admin".parse().expect("a code") }, "given a role"),
+        ] {
+            given::<User>(&asked)
+                .when(command)
+                .refused(&Refusal::WrongState { state: "erasing", wanted });
+        }
+        let done = given::<User>(&asked).when(Command::FinishErasure).accepted();
+        assert_eq!(done, [UserErased { user_id: id() }.into()]);
+        let done = [asked, done].concat();
+        given::<User>(&done).when(Command::FinishErasure).happened(&[]);
+        given::<User>(&[invited()]).when(Command::FinishErasure).refused(&Refusal::NotErasing);
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused_without_repeating_it() {
+        let invite = |email: &str| Command::Invite {
+            user_id: id(),
+            email: email.to_owned(),
+            name: "Ada".to_owned(),
+        };
+        given::<User>(&[]).when(invite("ada@example")).refused(&Refusal::NotAnAddress);
+        assert!(!Refusal::NotAnAddress.to_string().contains("ada"));
     }
 
     #[test]

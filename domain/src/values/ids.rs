@@ -115,6 +115,7 @@ ids! {
     RefundId "rfd" "a refund";
     ServiceId "svc" "a service";
     ServiceActionId "act" "a service action";
+    LegalHoldId "lgh" "a legal hold";
 }
 
 #[cfg(test)]

@@ -12,8 +12,8 @@ mod names;
 pub use amount::{Amount, AmountError, Rounding};
 pub use credits::{Credits, MICRO_CREDITS_PER_MICRO_DOLLAR, MicroDollars};
 pub use ids::{
-    ApiKeyId, ChargeId, GrantId, HoldId, IdError, OrganizationId, PurchaseId, RefundId,
-    ServiceActionId, ServiceId, SpendId, UserId,
+    ApiKeyId, ChargeId, GrantId, HoldId, IdError, LegalHoldId, OrganizationId, PurchaseId,
+    RefundId, ServiceActionId, ServiceId, SpendId, UserId,
 };
 pub use money::{Currency, Money, MoneyError};
 pub use names::{Code, CodeError, ModelName, Text, TextError};

@@ -11,6 +11,7 @@ mod idempotency;
 mod keeper;
 mod notes;
 mod order;
+mod purge;
 mod set_up;
 mod signing_keys;
 mod tree;
