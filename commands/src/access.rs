@@ -14,6 +14,7 @@ use domain::access::role::Role;
 use domain::access::{Action, Actor, Decision, Grants, Permission, Resource, Scope, decide};
 use domain::identity::api_key::{ApiKey, PrintedKey};
 use domain::identity::user::{Status, User, normal_address};
+use domain::retention::{HoldTarget, LegalHolds, RetentionPolicy};
 use domain::tenancy::{Organization, OrganizationRole};
 use domain::values::{ApiKeyId, OrganizationId, UserId};
 use std::collections::BTreeSet;
@@ -72,6 +73,27 @@ impl Executor {
         let scope = crate::plan::CLAIM_SLUG;
         let holder = self.inner.log.claim_holder(Uuid::nil(), scope, &value).await?;
         Ok(holder.and_then(|holder| holder.parse().ok()))
+    }
+
+    /// The legal holds on a person or an organization.
+    ///
+    /// # Errors
+    /// That it could not be read.
+    pub async fn legal_holds(&self, target: HoldTarget) -> Result<LegalHolds, Failure> {
+        let id = target.to_string();
+        Ok(self.inner.loader.load::<LegalHolds>(&id, Freshness::Now).await?.state)
+    }
+
+    /// For how long things of an organization, or of the platform itself, are kept.
+    ///
+    /// # Errors
+    /// That it could not be read.
+    pub async fn retention_policy(
+        &self,
+        organization_id: Option<OrganizationId>,
+    ) -> Result<RetentionPolicy, Failure> {
+        let id = crate::plan::retention_id(organization_id);
+        Ok(self.inner.loader.load::<RetentionPolicy>(&id, Freshness::Now).await?.state)
     }
 
     /// The user with an e-mail address.

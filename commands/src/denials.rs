@@ -7,7 +7,7 @@
 use crate::executor::{Executor, Request};
 use crate::failure::Failure;
 use crate::ids::new_uuid;
-use crate::plan::{Origin, new_event};
+use crate::plan::{DENIALS, Origin, new_event};
 use domain::access::security::{CommandDenied, CommandRefused, Event};
 use event_log::{Append, CommandKey, StreamId};
 use std::collections::HashMap;
@@ -135,7 +135,7 @@ fn target(request: &Request) -> String {
 }
 
 async fn append(executor: &Executor, request: &Request, event: Event) -> Result<(), Failure> {
-    let stream = StreamId::new("security", "denials")?;
+    let stream = StreamId::new(DENIALS.0, DENIALS.1)?;
     let from = Origin {
         command: request.command.name(),
         command_id: request.command_id,

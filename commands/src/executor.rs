@@ -8,9 +8,10 @@
 use crate::access::Authority;
 use crate::caller::Caller;
 use crate::clock::Clock;
-use crate::command::{Command, Subject};
+use crate::command::{AccessCommand, Command, Subject};
 use crate::denials::Denials;
 use crate::failure::{Failure, Refusal};
+use crate::flows::erasures;
 use crate::loader::{Freshness, Loader};
 use crate::plan::{Plan, Planner};
 use crate::price_book::PriceBooks;
@@ -152,13 +153,21 @@ impl Executor {
         if matches!(request.command, Command::Operations(_)) && result.is_ok() {
             self.inner.service_news.notify_waiters();
         }
+        if let (Ok(_), Command::Access(AccessCommand::PersonErase { user_id, .. })) =
+            (&result, &request.command)
+        {
+            // The flow would do it as well; whoever asked should not find it undone meanwhile.
+            if let Err(error) = erasures::carry_out(self, *user_id).await {
+                tracing::warn!(%error, %user_id, "an erasure is carried out later");
+            }
+        }
         result
     }
 
     /// The same without recording a denial: for workers and flows, whose lost races are no news.
     pub(crate) async fn execute_quietly(&self, request: &Request) -> Result<Outcome, Failure> {
         Authority::new(self).permit(&request.caller, &request.command).await?;
-        let key = CommandKey { id: request.command_id, content_hash: content_hash(request)? };
+        let key = CommandKey { id: request.command_id, content_hash: self.content_hash(request)? };
         let mut freshness = Freshness::Kept;
         let mut turn = None;
         for _ in 0..ATTEMPTS_MAX {
@@ -198,7 +207,20 @@ impl Executor {
         key: CommandKey,
         plan: &Plan,
     ) -> Result<Outcome, AppendError> {
-        let receipt = self.inner.log.append(plan.append(key)).await?;
+        let append = plan.append(key);
+        let receipt = match &plan.purge {
+            Some(purge) => {
+                self.inner.log.purge(purge.clone(), append).await.map_err(|error| match error {
+                    // What was due when it was looked at is not any more: look again.
+                    AppendError::Refused(why) => {
+                        tracing::warn!(why, "a purge is planned again");
+                        AppendError::ConditionFailed { position: Position::START }
+                    }
+                    other => other,
+                })?
+            }
+            None => self.inner.log.append(append).await?,
+        };
         Ok(outcome_of(request, receipt))
     }
 
@@ -234,6 +256,27 @@ impl Executor {
     }
 }
 
+impl Executor {
+    /// What tells a repeat from a reuse: who asks for what, without what differs between attempts.
+    /// It is kept for ever, so personal data goes in under a key: nobody who has only the database
+    /// can try out names and addresses on it.
+    fn content_hash(&self, request: &Request) -> Result<[u8; 32], Failure> {
+        let content = content(request)?;
+        Ok(match &request.command {
+            Command::Access(command) if command.is_personal() => {
+                self.inner.keys.blind("command", &content)
+            }
+            Command::Access(_)
+            | Command::Tenancy(_)
+            | Command::Catalogue(_)
+            | Command::Credits(_)
+            | Command::Commerce(_)
+            | Command::Operations(_)
+            | Command::Retention(_) => Sha256::digest(&content).into(),
+        })
+    }
+}
+
 fn outcome_of(request: &Request, receipt: event_log::Receipt) -> Outcome {
     let receipt = Receipt {
         command_id: receipt.command_id,
@@ -262,13 +305,10 @@ pub(crate) fn of_append(error: AppendError) -> Failure {
     }
 }
 
-/// What tells a repeat from a reuse: who asks for what, without what differs between attempts.
-fn content_hash(request: &Request) -> Result<[u8; 32], Failure> {
+fn content(request: &Request) -> Result<Vec<u8>, Failure> {
     let who = match (request.caller.user_id(), &request.caller.actor) {
         (Some(user_id), _) => user_id.to_string(),
         (None, actor) => actor.to_string(),
     };
-    let content = serde_json::to_vec(&(who, &request.command))
-        .map_err(|error| Failure::Internal(Box::new(error)))?;
-    Ok(Sha256::digest(&content).into())
+    serde_json::to_vec(&(who, &request.command)).map_err(|error| Failure::Internal(Box::new(error)))
 }

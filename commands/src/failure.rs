@@ -74,6 +74,10 @@ refusals! {
     Usage(domain::metering::usage::Refusal),
     /// Of the installation.
     Installation(domain::installation::Refusal),
+    /// Of a legal hold.
+    LegalHold(domain::retention::legal_hold::Refusal),
+    /// Of retention.
+    Retention(domain::retention::policy::Refusal),
 }
 
 /// What can stand between asking and an outcome.

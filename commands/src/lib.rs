@@ -28,8 +28,8 @@ pub mod workers;
 pub use caller::Caller;
 pub use clock::{Clock, SystemClock};
 pub use command::{
-    AccessCommand, CatalogueCommand, Command, CreditCommand, NewKey, PurchaseCommand, Right,
-    ServiceCommand, Subject, TenancyCommand,
+    AccessCommand, CatalogueCommand, Command, CreditCommand, NewKey, PurchaseCommand,
+    RetentionCommand, Right, ServiceCommand, Subject, TenancyCommand,
 };
 pub use executor::{Executor, Outcome, Receipt, Request};
 pub use failure::{Failure, Refusal};

@@ -71,7 +71,10 @@ impl PriceBook {
             | Event::Purchase(_)
             | Event::Service(_)
             | Event::Installation(_)
-            | Event::Security(_) => {}
+            | Event::Security(_)
+            | Event::LegalHold(_)
+            | Event::Retention(_)
+            | Event::Purged(_) => {}
         }
     }
 

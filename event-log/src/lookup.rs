@@ -65,4 +65,26 @@ impl EventLog {
             .fetch_optional(self.pool())
             .await?)
     }
+
+    /// The values that somebody holds in a scope, by their stand-ins. Walks all claims: meant for
+    /// what is done rarely.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`] when the database does not answer.
+    pub async fn claims_of(
+        &self,
+        tenant: Uuid,
+        scope: &str,
+        holder: &str,
+    ) -> Result<Vec<[u8; 32]>, ReadError> {
+        let sql = "select value_hash from event_log.claim
+                    where tenant = $1 and scope = $2 and holder = $3 order by value_hash";
+        let values: Vec<Vec<u8>> = sqlx::query_scalar(sql)
+            .bind(tenant)
+            .bind(scope)
+            .bind(holder)
+            .fetch_all(self.pool())
+            .await?;
+        Ok(values.into_iter().filter_map(|value| value.try_into().ok()).collect())
+    }
 }

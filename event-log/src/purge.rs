@@ -134,6 +134,12 @@ impl EventLog {
         Ok(rows.iter().map(read).collect::<Result<Vec<_>, sqlx::Error>>()?)
     }
 
+    /// The legal holds that stand: on whom or what, and whose history they belong to.
+    pub async fn standing_holds(&self) -> Result<Vec<(String, Uuid)>, ReadError> {
+        let sql = "select target, tenant from event_log.standing_holds() order by target";
+        Ok(sqlx::query_as(sql).fetch_all(self.pool()).await?)
+    }
+
     /// Destroys bodies and appends the one event of `append` that records it, both or neither.
     pub async fn purge(&self, purge: Purge, append: Append) -> Result<Receipt, AppendError> {
         append.check()?;

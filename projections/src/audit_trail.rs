@@ -9,6 +9,7 @@ use crate::projection::{ApplyError, Projection, Takes};
 use crate::read::{ReadError, Scope, Select};
 use crate::table::{row_set, table};
 use crate::walk::Walk;
+use domain::retention::policy::{self, BodiesPurged};
 use domain::values::{OrganizationId, UserId};
 use domain::{Event, Instant};
 use event_log::Position;
@@ -84,6 +85,9 @@ impl Projection for AuditTrail {
     type Rows = Rows;
 
     fn apply(occurrence: &Occurrence, rows: &mut Rows) -> Result<(), ApplyError> {
+        if let Event::Retention(policy::Event::BodiesPurged(purge)) = &occurrence.event {
+            forget(purge, rows)?;
+        }
         if !matches!(occurrence.event, Event::Usage(_)) {
             rows.entries.put(entry(occurrence, occurrence.position.to_string()));
             return Ok(());
@@ -103,6 +107,25 @@ impl Projection for AuditTrail {
         })
     }
 }
+
+/// Drops what entries had from bodies that were purged, so that they are as they would be made
+/// from what is left.
+fn forget(purge: &BodiesPurged, rows: &mut Rows) -> Result<(), ApplyError> {
+    for position in purge.runs.iter().flat_map(|run| run.first..=run.last) {
+        rows.entries.change(&(position.to_string(),), |row| {
+            DENIALS.clone_into(&mut row.target);
+            row.reason = None;
+            row.command = None;
+            row.origin = None;
+            row.on_behalf_of = None;
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// The stream of everything that may be purged.
+const DENIALS: &str = "security/denials";
 
 /// What the writer of commands notes beside an event.
 #[derive(Default, Deserialize)]

@@ -170,7 +170,10 @@ impl Projection for Catalogue {
             | Event::Purchase(_)
             | Event::Service(_)
             | Event::Installation(_)
-            | Event::Security(_) => {}
+            | Event::Security(_)
+            | Event::LegalHold(_)
+            | Event::Retention(_)
+            | Event::Purged(_) => {}
         }
         Ok(())
     }

@@ -6,7 +6,7 @@
 
 use crate::occurrence::Occurrence;
 use crate::projection::{ApplyError, Projection, Takes};
-use domain::Event;
+use domain::{Event, Personal};
 use domain::access::role::{self, RoleDefined};
 use domain::catalogue::tier::{self, TierVersionPublished};
 use domain::identity::api_key::{self, ApiKeyCreated, ApiKeyRevoked, ApiKeyRotated};
@@ -64,7 +64,10 @@ impl Projection for Directory {
             | Event::Purchase(_)
             | Event::Service(_)
             | Event::Installation(_)
-            | Event::Security(_) => Ok(()),
+            | Event::Security(_)
+            | Event::LegalHold(_)
+            | Event::Retention(_)
+            | Event::Purged(_) => Ok(()),
         }
     }
 }
@@ -112,6 +115,15 @@ fn take_user(
         person::Event::UserRoleRemoved(it) => change(it.user_id, &|row| {
             row.roles.remove(&it.role);
         }),
+        // What is sealed goes with the request: there is nothing to show any more.
+        person::Event::UserErasureRequested(it) => change(it.user_id, &|row| {
+            row.email = Personal::Erased;
+            row.name = Personal::Erased;
+            row.stands(person::Status::Erasing, None);
+        }),
+        person::Event::UserErased(it) => {
+            change(it.user_id, &|row| row.stands(person::Status::Erased, None))
+        }
     }
 }
 

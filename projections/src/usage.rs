@@ -99,7 +99,10 @@ impl Projection for Usage {
             | Event::Purchase(_)
             | Event::Service(_)
             | Event::Installation(_)
-            | Event::Security(_) => Ok(()),
+            | Event::Security(_)
+            | Event::LegalHold(_)
+            | Event::Retention(_)
+            | Event::Purged(_) => Ok(()),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The command line: which tools there are, and what the process ends with.
 
-use crate::{Failure, as_of, events, explain, rebuild, totals, verify};
+use crate::{Failure, as_of, erasure_report, events, explain, rebuild, totals, verify};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use installation::Place;
@@ -42,6 +42,8 @@ enum Tool {
     Rebuild(rebuild::Options),
     /// History as JSON Lines: filtered, followed, or raw
     Events(events::Options),
+    /// Who was erased, what is left of them, and whether the proofs hold
+    ErasureReport(erasure_report::Options),
     /// Print a completion script for a shell
     Completions(Completions),
 }
@@ -80,6 +82,7 @@ impl CommandLine {
             Tool::AsOf(options) => as_of::run(options, &self.place, out).await,
             Tool::Rebuild(options) => rebuild::run(options, &self.place, out).await,
             Tool::Events(options) => events::run(options, &self.place, out).await,
+            Tool::ErasureReport(options) => erasure_report::run(options, &self.place, out).await,
             Tool::Completions(Completions { shell }) => {
                 let mut script = Vec::new();
                 clap_complete::generate(

@@ -10,6 +10,7 @@
 
 mod as_of;
 pub mod command_line;
+mod erasure_report;
 mod events;
 mod explain;
 mod failure;

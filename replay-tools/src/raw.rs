@@ -61,6 +61,10 @@ pub(crate) struct Event {
     payload: Hex,
     payload_salt: Hex,
     event_hash: Hex,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    payload_commit: Option<Hex>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    meta_commit: Option<Hex>,
 }
 
 impl From<RawBatch> for Line {
@@ -95,6 +99,8 @@ impl From<RawRow> for Line {
             payload: Hex(row.payload),
             payload_salt: Hex(row.payload_salt),
             event_hash: Hex(row.event_hash),
+            payload_commit: row.payload_commit.map(Hex),
+            meta_commit: row.meta_commit.map(Hex),
         }))
     }
 }
@@ -131,6 +137,8 @@ impl From<Box<Event>> for RawRow {
             payload_salt: event.payload_salt.0,
             subjects: event.subjects.into_iter().map(|id| id.0).collect(),
             event_hash: event.event_hash.0,
+            payload_commit: event.payload_commit.map(|bytes| bytes.0),
+            meta_commit: event.meta_commit.map(|bytes| bytes.0),
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::{Failure, session};
 use clap::Args;
 use data_encoding::HEXLOWER;
 use describe::describe;
+use domain::retention::policy::Event as Retention;
 use event_log::verify::{Hash, RawBatch, RawRow, Verifier};
 use indicatif::ProgressBar;
 use installation::Place;
@@ -24,6 +25,8 @@ use tokio::sync::mpsc;
 
 /// How many batches' worth of reading may be ahead of the hashing, counted in pages.
 pub(crate) const PAGES_AHEAD: usize = 3;
+/// The stored name of the record of a purge.
+const PURGE: &str = "bodies_purged";
 /// Far more than any append records at once.
 const BATCH_EVENTS_MAX: i64 = 100_000;
 
@@ -120,6 +123,18 @@ pub(crate) async fn run(options: &Options, place: &Place, out: Out<'_>) -> Resul
     report(options, &walk, found, started, out)
 }
 
+/// The first thing that is wrong with the log of an installation, in words.
+///
+/// # Errors
+/// When the log cannot be read.
+pub(crate) async fn first_problem(
+    installation: &installation::Installation,
+) -> Result<Option<String>, Failure> {
+    let expected = Expected { head: None, chain: None };
+    let (_, found) = verify_tables(installation, expected).await?;
+    Ok(found.map(|finding| format!("position {}: {}", finding.position, finding.problem)))
+}
+
 async fn verify_tables(
     installation: &installation::Installation,
     expected: Expected,
@@ -187,6 +202,9 @@ impl Walk {
             return Some(describe(&finding, batch));
         }
         self.batches += 1;
+        if let Some(finding) = self.take_purges(rows) {
+            return Some(finding);
+        }
         let Expected { head: Some(head), chain } = self.expected else {
             return None;
         };
@@ -207,8 +225,39 @@ impl Walk {
         })
     }
 
+    /// Recorded purges account for bodies that are gone.
+    fn take_purges(&mut self, rows: &[RawRow]) -> Option<Finding> {
+        rows.iter().filter(|row| row.type_name == PURGE).find_map(|row| {
+            let wrong = |problem: &str| Finding {
+                position: row.position,
+                problem: format!("the record of a purge {problem}"),
+            };
+            let event = domain::Event::decode(PURGE, row.schema_version, &row.payload);
+            let Ok(domain::Event::Retention(Retention::BodiesPurged(purge))) = event else {
+                return Some(wrong("cannot be read"));
+            };
+            let Ok(digest) = chain_of(&purge.digest) else {
+                return Some(wrong("has no digest"));
+            };
+            let runs: Vec<_> = purge.runs.iter().map(|run| (run.first, run.last)).collect();
+            self.verifier.cover(&runs, &digest).err().map(|finding| Finding {
+                position: finding.position.0,
+                problem: format!(
+                    "the purge recorded at {} does not cover just these bodies",
+                    row.position
+                ),
+            })
+        })
+    }
+
     /// Compares the end with what was noted before.
     fn compare_end(&self) -> Option<Finding> {
+        if let Err(finding) = self.verifier.finish() {
+            return Some(Finding {
+                position: finding.position.0,
+                problem: "the event's body is gone and no recorded purge says so".to_owned(),
+            });
+        }
         let end = self.verifier.position().0;
         match self.expected {
             Expected { head: Some(head), .. } if head > end => Some(Finding {
@@ -242,6 +291,7 @@ fn report(
     let micros = started.elapsed().as_micros().max(1);
     let rate = u64::try_from(u128::from(events) * 1_000_000 / micros).unwrap_or(u64::MAX);
     let chain = HEXLOWER.encode(&walk.verifier.chain());
+    let purged = walk.verifier.purged().covered();
     if options.json {
         let mut answer = serde_json::json!({
             "ok": found.is_none(),
@@ -249,6 +299,7 @@ fn report(
             "batches": walk.batches,
             "head": head,
             "chain": chain,
+            "purged": purged,
             "events_per_second": rate,
         });
         if let Some(finding) = &found {
@@ -261,6 +312,9 @@ fn report(
         writeln!(out, "batches  {}", thousands(walk.batches))?;
         writeln!(out, "head     {head}")?;
         writeln!(out, "chain    {chain}")?;
+        if purged > 0 {
+            writeln!(out, "purged   {} bodies, as recorded", thousands(purged))?;
+        }
         writeln!(out, "speed    {} events/s", thousands(rate))?;
     }
     match found {

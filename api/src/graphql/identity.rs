@@ -39,7 +39,7 @@ impl User {
         version(asking(ctx)?, "user", &self.0.user_id.to_string(), self.1).await.map(SafeInt)
     }
 
-    /// `invited`, `active`, `suspended` or `deactivated`.
+    /// `invited`, `active`, `suspended`, `deactivated`, `erasing` or `erased`.
     async fn status(&self) -> &str {
         &self.0.status
     }
@@ -80,7 +80,7 @@ connection!(UserConnection, UserEdge of User);
 /// Which users.
 #[derive(InputObject, Default, Clone)]
 pub(crate) struct UserFilter {
-    /// `invited`, `active`, `suspended` or `deactivated`.
+    /// `invited`, `active`, `suspended`, `deactivated`, `erasing` or `erased`.
     status: Option<String>,
 }
 

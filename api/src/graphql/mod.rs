@@ -26,6 +26,7 @@ mod operations;
 mod outcome;
 mod page;
 mod rates;
+mod retention;
 mod scalars;
 mod tenancy;
 
@@ -59,6 +60,7 @@ pub(crate) struct Query(
     access::AccessQuery,
     audit::AuditQuery,
     evidence::EvidenceQuery,
+    retention::RetentionQuery,
     installation::InstallationQuery,
 );
 
@@ -74,6 +76,7 @@ pub(crate) struct Mutation(
     metering::MeteringMutation,
     operations::OperationsMutation,
     access::AccessMutation,
+    retention::RetentionMutation,
     installation::InstallationMutation,
 );
 

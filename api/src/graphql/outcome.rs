@@ -137,6 +137,7 @@ codes! {
     CreditPackEmpty CreditPackNotFound CreditPackNotSold
     CreditsNotPositive CreditsTooFew CreditsTooMany
     GrantNotFound GrantSpent HoldAlreadyOver HoldExceeded HoldNotFound
+    LegalHoldNotFound LegalHoldStands LegalHoldTooLate
     LogEpochKnown
     MemberExists MemberNotFound MeterImmutable MeterNotFound
     ModelPriceMissing ModelPriceNegative
@@ -145,7 +146,8 @@ codes! {
     OrganizationClosed OrganizationExists OrganizationLastOwner OrganizationNotFound
     OrganizationOwnersOnly
     PurchaseAlreadyPaid PurchaseExists PurchaseNotFound PurchaseOtherAmount PurchaseWrongState
-    RateNegative RatePowerMissing RefundTooMuch RoleBuiltIn RoleNotFound
+    RateNegative RatePowerMissing RefundTooMuch
+    RetentionDaysInvalid RetentionNeeded RetentionNoPolicy RoleBuiltIn RoleNotFound
     ServiceActionDispatched ServiceActionNotAllowed ServiceActionNotFound
     ServiceBusy ServiceExists ServiceNotFound
     SetupAlreadyDone SetupTokenInvalid
@@ -153,7 +155,8 @@ codes! {
     Taken
     TierCreditsNegative TierPriceNegative TierVersionEarlier
     UsageDifferent UsageEmpty UsageTooMuch UsageUnpriceable
-    UserEmailInvalid UserExists UserNameInvalid UserNotFound UserWrongState
+    UserEmailInvalid UserExists UserNameInvalid UserNotErasing UserNotFound
+    UserWrongState
     /// The thing is at another version than the one expected: load it again and decide.
     VersionConflict
     /// The command id was used before with other content: choose a new one.
@@ -226,6 +229,10 @@ fn field_of(code: &str) -> Option<&'static str> {
         "HOLD_NOT_FOUND" => "holdId",
         "ORGANIZATION_NOT_FOUND" => "organizationId",
         "SERVICE_NOT_FOUND" => "serviceId",
+        "LEGAL_HOLD_NOT_FOUND" => "legalHoldId",
+        "LEGAL_HOLD_TOO_LATE" => "target",
+        "RETENTION_NEEDED" | "RETENTION_NO_POLICY" => "kind",
+        "RETENTION_DAYS_INVALID" => "keepDays",
         "API_KEY_NOT_FOUND" => "apiKeyId",
         "ROLE_BUILT_IN" | "ROLE_NOT_FOUND" => "role",
         "SETUP_TOKEN_INVALID" => "token",
@@ -285,6 +292,8 @@ pub(crate) fn id_of(subject: &Subject) -> Option<String> {
         | Subject::CreditAccount(_)
         | Subject::Purchase(_)
         | Subject::Service(_)
+        | Subject::LegalHold(..)
+        | Subject::Retention(_)
         | Subject::Installation => None,
     }
 }

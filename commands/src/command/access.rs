@@ -5,6 +5,7 @@ use crate::command::Subject;
 use crate::ids::derived_id;
 use domain::Instant;
 use domain::access::{Action, Permission, Resource};
+use domain::identity::user::ErasureGround;
 use domain::values::{ApiKeyId, Code, OrganizationId, Text, UserId};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -46,6 +47,10 @@ pub enum AccessCommand {
     UserRoleAssign { user_id: UserId, role: Code },
     /// Take a platform role away.
     UserRoleRemove { user_id: UserId, role: Code },
+    /// Destroy a person's data.
+    PersonErase { user_id: UserId, ground: ErasureGround, reference: Option<Code> },
+    /// Say that it is destroyed; asked by whoever destroyed the key.
+    PersonErasureFinish { user_id: UserId },
     /// Say what a role may do.
     RoleDefine { role: Code, permissions: BTreeSet<Permission> },
     /// Take everything from a role.
@@ -86,6 +91,8 @@ impl AccessCommand {
             Self::UserDeactivate { .. } => "user_deactivate",
             Self::UserRoleAssign { .. } => "user_role_assign",
             Self::UserRoleRemove { .. } => "user_role_remove",
+            Self::PersonErase { .. } => "person_erase",
+            Self::PersonErasureFinish { .. } => "person_erasure_finish",
             Self::RoleDefine { .. } => "role_define",
             Self::RoleDelete { .. } => "role_delete",
             Self::ApiKeyCreate { .. } => "api_key_create",
@@ -94,12 +101,20 @@ impl AccessCommand {
         }
     }
 
+    /// Whether personal data is among its inputs.
+    pub(crate) const fn is_personal(&self) -> bool {
+        matches!(self, Self::SetupComplete { .. } | Self::UserInvite { .. })
+    }
+
     /// Who may ask it.
     #[must_use]
     pub const fn right(&self) -> Right {
         match self {
             Self::SetupComplete { .. } => Right::TokenInside,
-            Self::SetupLinkIssue { .. } | Self::LogEpochOpen { .. } => Right::SystemOnly,
+            Self::SetupLinkIssue { .. }
+            | Self::LogEpochOpen { .. }
+            | Self::PersonErasureFinish { .. } => Right::SystemOnly,
+            Self::PersonErase { .. } => platform(Resource::PersonalData, Action::Delete),
             Self::UserInvite { .. }
             | Self::UserActivate { .. }
             | Self::UserSuspend { .. }
@@ -132,7 +147,9 @@ impl AccessCommand {
             | Self::UserReactivate { user_id }
             | Self::UserDeactivate { user_id, .. }
             | Self::UserRoleAssign { user_id, .. }
-            | Self::UserRoleRemove { user_id, .. } => Subject::User(*user_id),
+            | Self::UserRoleRemove { user_id, .. }
+            | Self::PersonErase { user_id, .. }
+            | Self::PersonErasureFinish { user_id } => Subject::User(*user_id),
             Self::RoleDefine { role, .. } | Self::RoleDelete { role } => {
                 Subject::Role(role.clone())
             }

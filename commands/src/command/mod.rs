@@ -9,6 +9,7 @@ mod catalogue;
 mod commerce;
 mod credits;
 mod operations;
+mod retention;
 mod tenancy;
 
 pub use access::AccessCommand;
@@ -16,12 +17,14 @@ pub use catalogue::CatalogueCommand;
 pub use commerce::PurchaseCommand;
 pub use credits::CreditCommand;
 pub use operations::ServiceCommand;
+pub use retention::RetentionCommand;
 pub use tenancy::TenancyCommand;
 
 use domain::access::{Action, Permission, Resource, Scope};
+use domain::retention::HoldTarget;
 use domain::values::{
-    ApiKeyId, Code, GrantId, HoldId, ModelName, OrganizationId, PurchaseId, ServiceActionId,
-    ServiceId, SpendId, UserId,
+    ApiKeyId, Code, GrantId, HoldId, LegalHoldId, ModelName, OrganizationId, PurchaseId,
+    ServiceActionId, ServiceId, SpendId, UserId,
 };
 use serde::Serialize;
 use uuid::Uuid;
@@ -64,6 +67,10 @@ pub enum Subject {
     Service(ServiceId),
     /// An action on a service.
     ServiceAction(ServiceId, ServiceActionId),
+    /// A legal hold on a person or an organization.
+    LegalHold(HoldTarget, LegalHoldId),
+    /// For how long things of an organization, or of the platform itself, are kept.
+    Retention(Option<OrganizationId>),
     /// The installation.
     Installation,
 }
@@ -89,6 +96,9 @@ impl Subject {
             | Self::CreditAccount(id) => format!("credit_account/{id}"),
             Self::Purchase(id) => format!("purchase/{id}"),
             Self::Service(id) | Self::ServiceAction(id, _) => format!("service/{id}"),
+            Self::LegalHold(target, _) => format!("legal_hold/{target}"),
+            Self::Retention(Some(id)) => format!("retention/{id}"),
+            Self::Retention(None) => "retention/platform".to_owned(),
             Self::Installation => "installation".to_owned(),
         }
     }
@@ -147,6 +157,8 @@ commands! {
     Commerce(PurchaseCommand),
     /// About services and the actions on them.
     Operations(ServiceCommand),
+    /// About legal holds and retention.
+    Retention(RetentionCommand),
 }
 
 /// The random parts of a key that is about to be made; its secret is not among them.

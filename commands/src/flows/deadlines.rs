@@ -48,7 +48,10 @@ fn deadline(event: &Event) -> Option<(Instant, String)> {
         | Event::RateCard(_)
         | Event::Service(_)
         | Event::Installation(_)
-        | Event::Security(_) => None,
+        | Event::Security(_)
+        | Event::LegalHold(_)
+        | Event::Retention(_)
+        | Event::Purged(_) => None,
     }
 }
 

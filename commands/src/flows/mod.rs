@@ -7,10 +7,12 @@
 //!
 //! * [`charging`]: recorded usage is priced and charged to credits.
 //! * [`reactions`]: a new organization gets its tier's credits; a paid purchase its own.
+//! * `erasures`: what was asked to be erased is, by whoever comes first.
 //! * [`deadlines`]: what has a time limit is let go when its time is over.
 
 pub mod charging;
 pub mod deadlines;
+pub(crate) mod erasures;
 pub mod reactions;
 
 use crate::caller::Caller;

@@ -75,7 +75,10 @@ pub fn react(event: &Event, book: &PriceBook) -> Option<Command> {
         | Event::RateCard(_)
         | Event::Service(_)
         | Event::Installation(_)
-        | Event::Security(_) => None,
+        | Event::Security(_)
+        | Event::LegalHold(_)
+        | Event::Retention(_)
+        | Event::Purged(_) => None,
     }
 }
 
@@ -135,6 +138,9 @@ async fn work_off(
     for recorded in page.iter().filter(|recorded| recorded.stream.is_some()) {
         let event = decode(recorded)?;
         book.take_in(&event);
+        if let Some(user_id) = super::erasures::asked_by(&event) {
+            super::erasures::carry_out(executor, user_id).await?;
+        }
         if let Some(command) = react(&event, book) {
             let command_id = flow_command_id(NAME, recorded.position.0, "0");
             ask(executor, NAME, command_id, command).await?;

@@ -50,6 +50,12 @@ impl Planner<'_> {
             AccessCommand::UserRoleRemove { user_id, role } => {
                 self.user(user_id, user::Command::RemoveRole { role }).await
             }
+            AccessCommand::PersonErase { user_id, ground, reference } => {
+                self.erase(user_id, ground, reference).await
+            }
+            AccessCommand::PersonErasureFinish { user_id } => {
+                self.user(user_id, user::Command::FinishErasure).await
+            }
             AccessCommand::RoleDefine { role, permissions } => {
                 let id = role.to_string();
                 let define = role::Command::Define { role, permissions };
@@ -81,7 +87,11 @@ impl Planner<'_> {
         self.decide::<Installation>("", Uuid::nil(), open).await
     }
 
-    async fn user(&mut self, user_id: UserId, command: user::Command) -> Result<(), Failure> {
+    pub(super) async fn user(
+        &mut self,
+        user_id: UserId,
+        command: user::Command,
+    ) -> Result<(), Failure> {
         self.decide::<User>(&user_id.to_string(), Uuid::nil(), command).await
     }
 
@@ -150,7 +160,10 @@ impl Planner<'_> {
 
     async fn owner_exists(&self, user_id: UserId) -> Result<(), Failure> {
         let owner = self.read::<User>(&user_id.to_string()).await?;
-        owner.id.map(|_| ()).ok_or_else(|| Refusal::User(user::Refusal::NotFound).into())
+        match owner.id {
+            Some(_) if !owner.is_leaving_no_trace() => Ok(()),
+            Some(_) | None => Err(Refusal::User(user::Refusal::NotFound).into()),
+        }
     }
 
     async fn key_tenant(&self, api_key_id: ApiKeyId) -> Result<(String, Uuid), Failure> {

@@ -6,6 +6,7 @@ mod catalogue;
 mod commerce;
 mod credits;
 mod operations;
+mod retention;
 mod tenancy;
 
 use crate::caller::Caller;
@@ -15,10 +16,13 @@ use crate::failure::{Failure, Refusal};
 use crate::ids::derived_id;
 use crate::loader::{Freshness, Loaded, Loader, stream_of};
 use domain::{Aggregate, Event, Instant, OfAnotherKind, Personal};
+use event_log::purge::Purge;
 use event_log::{Append, ClaimChange, CommandKey, Condition, NewEvent, StreamId};
 use serde_json::json;
 use std::borrow::Cow;
 use uuid::Uuid;
+
+pub(crate) use retention::{DENIALS, retention_id};
 
 /// Claims: what may be held once. Each is hashed with a key of the installation.
 pub(crate) const CLAIM_EMAIL: &str = "user.email";
@@ -51,6 +55,10 @@ pub(crate) struct Plan {
     tenant: Uuid,
     writes: Vec<Write>,
     claims: Vec<ClaimChange>,
+    /// Streams that are not written and must still be at the version they were read at.
+    relied_on: Vec<Condition>,
+    /// Bodies that are destroyed with it.
+    pub(crate) purge: Option<Purge>,
 }
 
 impl Plan {
@@ -64,6 +72,7 @@ impl Plan {
                     stream: write.stream.clone(),
                     version: write.version,
                 })
+                .chain(self.relied_on.iter().cloned())
                 .collect(),
             // Nothing happens twice: claims belong to what happens.
             claims: if changing().next().is_some() { self.claims.clone() } else { vec![] },
@@ -90,7 +99,13 @@ pub(crate) struct Planner<'a> {
 
 impl<'a> Planner<'a> {
     pub(crate) fn new(executor: &'a Executor, request: &'a Request, freshness: Freshness) -> Self {
-        let plan = Plan { tenant: Uuid::nil(), writes: Vec::new(), claims: Vec::new() };
+        let plan = Plan {
+            tenant: Uuid::nil(),
+            writes: Vec::new(),
+            claims: Vec::new(),
+            relied_on: Vec::new(),
+            purge: None,
+        };
         Self { executor, request, freshness, now: executor.clock().now(), plan }
     }
 
@@ -102,6 +117,7 @@ impl<'a> Planner<'a> {
             Command::Credits(command) => self.plan_credits(command).await?,
             Command::Commerce(command) => self.plan_commerce(command).await?,
             Command::Operations(command) => self.plan_operations(command).await?,
+            Command::Retention(command) => self.plan_retention(command).await?,
         }
         Ok(self.plan)
     }
@@ -187,6 +203,18 @@ impl<'a> Planner<'a> {
         A::Event: TryFrom<Event, Error = OfAnotherKind>,
     {
         Ok(self.executor.inner.loader.load::<A>(id, Freshness::Now).await?.state)
+    }
+
+    /// The same, and it must not have moved when the command takes effect.
+    async fn rely_on<A>(&mut self, id: &str) -> Result<A, Failure>
+    where
+        A: Aggregate,
+        A::Event: TryFrom<Event, Error = OfAnotherKind>,
+    {
+        let loaded = self.executor.inner.loader.load::<A>(id, Freshness::Now).await?;
+        let (stream, version) = (stream_of::<A>(id)?, loaded.version);
+        self.plan.relied_on.push(Condition::StreamVersion { stream, version });
+        Ok(loaded.state)
     }
 
     fn claim(&mut self, scope: &str, value: &str, holder: String) {

@@ -72,7 +72,7 @@ impl Planner<'_> {
         let user = self.read::<User>(&user_id.to_string()).await?;
         match user.status {
             Status::Invited | Status::Active | Status::Suspended => Ok(()),
-            Status::Unknown | Status::Deactivated => {
+            Status::Unknown | Status::Deactivated | Status::Erasing | Status::Erased => {
                 Err(Refusal::User(user::Refusal::NotFound).into())
             }
         }

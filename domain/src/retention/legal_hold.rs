@@ -8,7 +8,7 @@ use crate::aggregate::Aggregate;
 use crate::events::events;
 use crate::values::{IdError, LegalHoldId, OrganizationId, Text, UserId};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use uuid::Uuid;
@@ -144,8 +144,8 @@ impl Refusal {
 pub struct LegalHolds {
     /// Those that stand, with the case each is for.
     pub standing: BTreeMap<LegalHoldId, Text>,
-    /// Those that stood once.
-    pub released: BTreeSet<LegalHoldId>,
+    /// Those that stood once, with the case each was for.
+    pub released: BTreeMap<LegalHoldId, Text>,
 }
 
 impl LegalHolds {
@@ -178,7 +178,7 @@ impl Aggregate for LegalHolds {
                 Ok(vec![LegalHoldPlaced { legal_hold_id, target, reason }.into()])
             }
             Command::Release { legal_hold_id, target, reason } => {
-                if self.released.contains(&legal_hold_id) {
+                if self.released.contains_key(&legal_hold_id) {
                     return Ok(vec![]);
                 }
                 if !self.standing.contains_key(&legal_hold_id) {
@@ -195,8 +195,9 @@ impl Aggregate for LegalHolds {
                 self.standing.insert(placed.legal_hold_id, placed.reason.clone());
             }
             Event::LegalHoldReleased(released) => {
-                self.standing.remove(&released.legal_hold_id);
-                self.released.insert(released.legal_hold_id);
+                let id = released.legal_hold_id;
+                let reason = self.standing.remove(&id);
+                self.released.insert(id, reason.unwrap_or_else(|| released.reason.clone()));
             }
         }
         self

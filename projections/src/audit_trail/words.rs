@@ -7,6 +7,7 @@ use domain::credits::{self, GrantSource};
 use domain::identity::{api_key, user};
 use domain::metering;
 use domain::operations::service;
+use domain::retention::{legal_hold, policy, purged};
 use domain::tenancy;
 
 /// Target, result, reason and command, as far as the event itself states them.
@@ -43,6 +44,9 @@ pub(super) fn words(event: &Event) -> Words {
         Event::Purchase(event) => of_purchase(event),
         Event::Service(event) => of_service(event),
         Event::Security(event) => of_security(event),
+        Event::LegalHold(event) => of_legal_hold(event),
+        Event::Retention(event) => of_retention(event),
+        Event::Purged(event) => of_purged(event),
         Event::Role(_)
         | Event::Tier(_)
         | Event::AddOn(_)
@@ -80,7 +84,14 @@ fn of_user(event: &user::Event) -> Words {
         It::UserDeactivated(it) => Some(it.reason.to_string()),
         It::UserRoleAssigned(it) => Some(format!("role {} assigned", it.role)),
         It::UserRoleRemoved(it) => Some(format!("role {} removed", it.role)),
-        It::UserInvited(_) | It::UserActivated(_) | It::UserReactivated(_) => None,
+        It::UserErasureRequested(it) => Some(match &it.reference {
+            Some(reference) => format!("{}, {reference}", it.ground.as_str()),
+            None => it.ground.as_str().to_owned(),
+        }),
+        It::UserInvited(_)
+        | It::UserActivated(_)
+        | It::UserReactivated(_)
+        | It::UserErased(_) => None,
     })
 }
 
@@ -146,4 +157,25 @@ fn of_security(event: &security::Event) -> Words {
         reason: Some(format!("{what}: {reason}")),
         command: Some(command.clone()),
     }
+}
+
+fn of_legal_hold(event: &legal_hold::Event) -> Words {
+    use legal_hold::Event as It;
+    Words::success(Some(match event {
+        It::LegalHoldPlaced(it) => it.reason.to_string(),
+        It::LegalHoldReleased(it) => it.reason.to_string(),
+    }))
+}
+
+fn of_retention(event: &policy::Event) -> Words {
+    use policy::Event as It;
+    Words::success(Some(match event {
+        It::RetentionPolicySet(it) => format!("{} for {} days", it.kind.as_str(), it.keep_days),
+        It::BodiesPurged(it) => format!("{} bodies of {}", it.count, it.kind.as_str()),
+    }))
+}
+
+/// What is known of a denial whose body is gone: whether it was one of rights or of rules.
+fn of_purged(event: &purged::Event) -> Words {
+    Words::of(if event.type_name() == "command_denied" { "denied" } else { "failure" }, None)
 }

@@ -14,11 +14,11 @@ table! {
     pub struct User in "directory_user" (user_id: UserId) {
         /// Who.
         user_id: UserId = "text collate \"C\" not null",
-        /// `invited`, `active`, `suspended` or `deactivated`.
+        /// `invited`, `active`, `suspended`, `deactivated`, `erasing` or `erased`.
         status: String = "text not null",
-        /// E-mail address, sealed; the subject of the key is the user.
+        /// E-mail address, sealed; the subject of the key is the user. Nothing once they are erased.
         email: Personal = "text",
-        /// Display name, sealed.
+        /// Display name, sealed. Nothing once they are erased.
         name: Personal = "text",
         /// Platform roles held.
         roles: BTreeSet<Code> = "jsonb not null",

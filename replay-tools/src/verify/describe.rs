@@ -36,6 +36,13 @@ pub(super) fn describe(finding: &verify::Finding, batch: &RawBatch) -> Finding {
             format!("{stream} should be at version {expected} here, not {found}")
         }
         Problem::StreamShape => "the event has only one of stream and stream version".to_owned(),
+        Problem::HalfPurged => {
+            "the event's bodies were purged by half, as no purge does; it was edited".to_owned()
+        }
+        Problem::UnrecordedPurge => {
+            "the event's body is gone or accounted for wrongly: no recorded purge says just that"
+                .to_owned()
+        }
         Problem::Chain => format!(
             "the chain does not follow from the batch {} to {}: an event of it, its time or the \
              chain itself was changed",

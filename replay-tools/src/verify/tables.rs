@@ -41,7 +41,8 @@ const ROWS: &str = concat!(
     bounded!("recorded_at"),
     ", ",
     bounded!("occurred_at"),
-    ", actor, causation, correlation, meta, payload, meta_salt, payload_salt, subjects, event_hash
+    ", actor, causation, correlation, meta, payload, meta_salt, payload_salt, subjects, event_hash,
+       payload_commit, meta_commit
        from event_log.log where position > $1 and position <= $2 order by position"
 );
 

@@ -38,6 +38,8 @@ pub(super) fn queries(things: &Things) -> Vec<(&'static str, String, &'static st
         ("auditTrail", "auditTrail { nodes { action } }".into(), "audit:r"),
         ("eventProof", format!("eventProof(eventId: \"{event}\") {{ treeSize }}"), "audit:r"),
         ("eventCountProof", format!("eventCountProof({of}) {{ count }}"), "audit:r"),
+        ("legalHolds", format!("legalHolds(target: \"{org}\") {{ id }}"), "personal_data:r"),
+        ("retention", "retention { rules { keepDays } }".into(), "personal_data:r"),
         ("installation", "installation { version }".into(), "settings:r"),
     ]
 }
@@ -47,7 +49,8 @@ pub(super) type Mutation = (&'static str, Value, &'static str);
 
 /// Every mutation. What would end things for good comes last.
 pub(super) fn mutations(things: &Things) -> Vec<Mutation> {
-    [about_people(things), about_the_catalogue(), about_credits(things), about_services(things)]
+    let [first, second] = [about_people(things), about_the_catalogue()];
+    [first, second, about_credits(things), about_services(things), about_retention(things)]
         .concat()
         .into_iter()
         .chain(about_organizations(things))
@@ -167,6 +170,23 @@ fn about_services(things: &Things) -> Vec<Mutation> {
         ("servicePause", act(), "services:x"),
         ("serviceUnpause", act(), "services:x"),
         ("serviceDeregister", json!({ "serviceId": service, "reason": text }), "services:d"),
+    ]
+}
+
+fn about_retention(things: &Things) -> Vec<Mutation> {
+    let (org, nobody) = (&things.organization, "usr_0000000000000000000000000a");
+    let (hold, text) = ("lgh_0000000000000000000000000a", "a test");
+    let denials = |days: u32| json!({ "kind": "DENIALS", "keepDays": days });
+    vec![
+        ("legalHoldPlace", json!({ "target": org, "reason": text }), "personal_data:w"),
+        (
+            "legalHoldRelease",
+            json!({ "target": org, "legalHoldId": hold, "reason": text }),
+            "personal_data:w",
+        ),
+        ("retentionPolicySet", denials(30), "personal_data:w"),
+        ("retentionPurge", json!({ "kind": "DENIALS" }), "personal_data:x"),
+        ("personErase", json!({ "userId": nobody, "ground": "REQUESTED" }), "personal_data:d"),
     ]
 }
 
