@@ -7,6 +7,7 @@ mod audits;
 mod bad_input;
 mod crash;
 mod evidence;
+mod erasure;
 mod http;
 mod limits;
 mod lost_moments;

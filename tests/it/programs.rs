@@ -199,7 +199,12 @@ impl Server {
         self.child.try_wait().expect("it was started here")
     }
 
-    /// What it wrote to its log.
+    /// Everything that it wrote to its log.
+    pub(crate) fn whole_log(&self) -> String {
+        std::fs::read_to_string(&self.errors).expect("it has a log")
+    }
+
+    /// The end of what it wrote to its log.
     pub(crate) fn said(&self) -> String {
         said(&self.errors)
     }

@@ -4,6 +4,7 @@
 
 mod access;
 mod credits;
+mod erasure;
 mod purchases;
 mod services;
 mod usage;

@@ -13,6 +13,7 @@ use domain::catalogue::model::{ModelPriced, TokenPrice};
 use domain::catalogue::rate_card::PowerLevel;
 use domain::catalogue::standard;
 use domain::credits::{GrantKind, GrantSource};
+use domain::identity::user::ErasureGround;
 use domain::values::{Amount, Credits, Currency, Money, OrganizationId, Text, UserId};
 use event_log::{NewEvent, UsageBatch, UsageRecord};
 use installation::Installation;
@@ -167,8 +168,8 @@ pub(crate) async fn furnish(installation: &Installation) {
     money(&world, acme).await;
     service(&world).await;
     let gone = world.user("gone@example.org").await;
-    let tenant = uuid::Uuid::nil();
-    installation.keys().unwrap().erase(tenant, gone.uuid()).await.unwrap();
+    let (ground, reference) = (ErasureGround::Requested, None);
+    world.ask(AccessCommand::PersonErase { user_id: gone, ground, reference }).await;
     world.settle().await;
     let late = world.organization("late", "starter", ada).await;
     world.settle().await;
