@@ -18,7 +18,8 @@ create table event_log.purgeable (
 );
 comment on table event_log.purgeable is
     'Which events may lose their bodies, by kind of record: those that nothing is derived from.';
-insert into event_log.purgeable values ('denials', 'command_denied'), ('denials', 'command_refused');
+insert into event_log.purgeable
+values ('denials', 'command_denied'), ('denials', 'command_refused');
 call event_log.protect('event_log.purgeable');
 
 -- The guard of 0002 lets one function through. What it may change is for the next trigger to say.
@@ -143,7 +144,8 @@ begin
         -- What is recorded is what happens.
         if stated ->> 'digest' is distinct from encode(purge_bodies.digest, 'hex')
            or (select sum((r ->> 'last')::bigint - (r ->> 'first')::bigint + 1)
-                 from jsonb_array_elements(stated -> 'runs') r) is distinct from cardinality(positions)
+                 from jsonb_array_elements(stated -> 'runs') r)
+              is distinct from cardinality(positions)
            or array(select generate_series((r ->> 'first')::bigint, (r ->> 'last')::bigint) as p
                       from jsonb_array_elements(stated -> 'runs') r order by p)
               is distinct from positions then

@@ -1,8 +1,8 @@
 //! Purge: bodies whose time is over are destroyed, and the proofs stay.
 //!
 //! The database does it in one transaction with the event that records it, and checks for itself
-//! that it may (`migrations/0008_personal_data.sql`). Here is what may be purged, the call, and what
-//! a verifier needs to tell a recorded purge from tampering.
+//! that it may (`migrations/0008_personal_data.sql`). Here is what may be purged, the call, and
+//! what a verifier needs to tell a recorded purge from tampering.
 
 use crate::append::{Append, AppendError, Condition, Receipt};
 use crate::evidence::{Hash, Prepared, prepare};
@@ -160,7 +160,7 @@ impl EventLog {
             return Err(refused("a purge is recorded by exactly one event"));
         };
         streams.sort_by_key(|(stream, _)| event.event.stream.as_ref() != Some(stream));
-        let mut connection = self.pool().acquire().await.map_err(|error| unavailable(error))?;
+        let mut connection = self.pool().acquire().await.map_err(unavailable)?;
         let mut transaction = connection.begin().await.map_err(unavailable)?;
         let call = bind(sqlx::query(CALL), &purge, (command, &streams), event);
         let row = call.fetch_one(&mut *transaction).await.map_err(of_call)?;

@@ -234,8 +234,7 @@ pub(crate) struct RetentionMutation;
 
 #[Object]
 impl RetentionMutation {
-    /// Destroys a person's data for good: the key that it is sealed with, in the log, in every copy
-    /// of it and in every read model. It cannot be called back.
+    /// Destroys a person's data for good, in the log and everywhere else.
     async fn person_erase(
         &self,
         ctx: &Context<'_>,
@@ -286,8 +285,7 @@ impl RetentionMutation {
         carry_out(ctx, Asked::once(command_id), set).await.map(RetentionPayload)
     }
 
-    /// Destroys bodies whose time is over, the oldest first and a thousand at most; the receipt
-    /// names no event when there were none.
+    /// Destroys bodies whose time is over: the oldest first, a thousand at most.
     async fn retention_purge(
         &self,
         ctx: &Context<'_>,

@@ -19,7 +19,12 @@ pub enum RetentionCommand {
     /// Let a hold go.
     LegalHoldRelease { target: HoldTarget, legal_hold_id: LegalHoldId, reason: Text },
     /// Say for how long bodies are kept; without an organization, the platform's own.
-    RetentionPolicySet { organization_id: Option<OrganizationId>, kind: RecordKind, keep_days: u32 },
+    RetentionPolicySet {
+        organization_id: Option<OrganizationId>,
+        kind: RecordKind,
+        /// Counted from when an event was recorded.
+        keep_days: u32,
+    },
     /// Destroy bodies whose time is over, as many as one purge takes.
     RetentionPurge { organization_id: Option<OrganizationId>, kind: RecordKind },
 }

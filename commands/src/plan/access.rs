@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 impl Planner<'_> {
     pub(super) async fn plan_access(&mut self, command: AccessCommand) -> Result<(), Failure> {
+        use user::Command as It;
         match command {
             AccessCommand::SetupLinkIssue { token_hash, expires_at } => {
                 let issue = installation::Command::IssueSetupLink { token_hash, expires_at };
@@ -31,30 +32,26 @@ impl Planner<'_> {
                 let user_id = UserId::new(self.id("user"));
                 self.invite(user_id, email, name).await
             }
-            AccessCommand::UserActivate { user_id } => {
-                self.user(user_id, user::Command::Activate).await
-            }
+            AccessCommand::UserActivate { user_id } => self.user(user_id, It::Activate).await,
             AccessCommand::UserSuspend { user_id, reason } => {
-                self.user(user_id, user::Command::Suspend { reason }).await
+                self.user(user_id, It::Suspend { reason }).await
             }
-            AccessCommand::UserReactivate { user_id } => {
-                self.user(user_id, user::Command::Reactivate).await
-            }
+            AccessCommand::UserReactivate { user_id } => self.user(user_id, It::Reactivate).await,
             AccessCommand::UserDeactivate { user_id, reason } => {
-                self.user(user_id, user::Command::Deactivate { reason }).await
+                self.user(user_id, It::Deactivate { reason }).await
             }
             AccessCommand::UserRoleAssign { user_id, role } => {
                 self.role_exists(&role).await?;
-                self.user(user_id, user::Command::AssignRole { role }).await
+                self.user(user_id, It::AssignRole { role }).await
             }
             AccessCommand::UserRoleRemove { user_id, role } => {
-                self.user(user_id, user::Command::RemoveRole { role }).await
+                self.user(user_id, It::RemoveRole { role }).await
             }
             AccessCommand::PersonErase { user_id, ground, reference } => {
                 self.erase(user_id, ground, reference).await
             }
             AccessCommand::PersonErasureFinish { user_id } => {
-                self.user(user_id, user::Command::FinishErasure).await
+                self.user(user_id, It::FinishErasure).await
             }
             AccessCommand::RoleDefine { role, permissions } => {
                 let id = role.to_string();

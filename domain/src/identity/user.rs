@@ -5,47 +5,16 @@
 //! written. That an address belongs to one user only is a claim, enforced by the log in the same
 //! append and let go with the request to erase.
 //!
-//! Erasing is asked for, carried out (the key is destroyed) and recorded as done, in this order: the
-//! user may nothing from the first on, and whoever comes after a crash finishes what was begun.
+//! Erasing is asked for, carried out (the key is destroyed) and recorded as done, in this order.
+//! The user may nothing from the first on, and whoever comes after a crash finishes what was begun.
 
 use crate::aggregate::Aggregate;
 use crate::events::events;
+pub use crate::identity::erasure::ErasureGround;
 use crate::personal::Personal;
 use crate::values::{Code, Text, UserId};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use uuid::Uuid;
-
-/// Why somebody is erased. A list and no text: the reason is kept for ever and must not tell
-/// anything of the person.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ErasureGround {
-    /// The person asked for it.
-    Requested,
-    /// The person took back their consent.
-    ConsentWithdrawn,
-    /// The data is not needed any more.
-    NoLongerNeeded,
-    /// There was no right to have the data.
-    UnlawfullyProcessed,
-    /// A law demands it.
-    LegalObligation,
-}
-
-impl ErasureGround {
-    /// As it is written for people and programs.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Requested => "requested",
-            Self::ConsentWithdrawn => "consent_withdrawn",
-            Self::NoLongerNeeded => "no_longer_needed",
-            Self::UnlawfullyProcessed => "unlawfully_processed",
-            Self::LegalObligation => "legal_obligation",
-        }
-    }
-}
 
 events! {
     /// What can have happened to a user.
@@ -406,80 +375,4 @@ impl Aggregate for User {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::aggregate::testing::given;
-
-    fn id() -> UserId {
-        UserId::new(Uuid::from_u128(1))
-    }
-
-    fn invited() -> Event {
-        let clear = |text: &str| Personal::Clear(text.to_owned());
-        UserInvited { user_id: id(), email: clear("a@b.org"), name: clear("Ada") }.into()
-    }
-
-    fn reason() -> Text {
-        "left".parse().expect("a text")
-    }
-
-    #[test]
-    fn a_deactivated_user_never_comes_back() {
-        let gone = UserDeactivated { user_id: id(), reason: reason() }.into();
-        given::<User>(&[invited(), gone])
-            .when(Command::Reactivate)
-            .refused(&Refusal::WrongState { state: "deactivated", wanted: "active" });
-    }
-
-    fn erase() -> Command {
-        Command::Erase { ground: ErasureGround::Requested, reference: None }
-    }
-
-    #[test]
-    fn whoever_is_erased_may_nothing_any_more_and_is_erased_once() {
-        let asked = given::<User>(&[invited()]).when(erase()).accepted();
-        let asked = [vec![invited()], asked].concat();
-        given::<User>(&asked).when(erase()).happened(&[]);
-        for (command, wanted) in [
-            (Command::Activate, "active"),
-            (Command::Deactivate { reason: reason() }, "deactivated"),
-            (Command::AssignRole { role: "admin".parse().expect("a code") }, "given a role"),
-        ] {
-            given::<User>(&asked)
-                .when(command)
-                .refused(&Refusal::WrongState { state: "erasing", wanted });
-        }
-        let done = given::<User>(&asked).when(Command::FinishErasure).accepted();
-        assert_eq!(done, [UserErased { user_id: id() }.into()]);
-        let done = [asked, done].concat();
-        given::<User>(&done).when(Command::FinishErasure).happened(&[]);
-        given::<User>(&[invited()]).when(Command::FinishErasure).refused(&Refusal::NotErasing);
-    }
-
-    #[test]
-    fn what_is_no_address_is_refused_without_repeating_it() {
-        let invite = |email: &str| Command::Invite {
-            user_id: id(),
-            email: email.to_owned(),
-            name: "Ada".to_owned(),
-        };
-        given::<User>(&[]).when(invite("ada@example")).refused(&Refusal::NotAnAddress);
-        assert!(!Refusal::NotAnAddress.to_string().contains("ada"));
-    }
-
-    #[test]
-    fn suspending_twice_is_one_suspension() {
-        let stopped = UserSuspended { user_id: id(), reason: reason() }.into();
-        given::<User>(&[invited(), stopped])
-            .when(Command::Suspend { reason: reason() })
-            .happened(&[]);
-    }
-
-    #[test]
-    fn an_address_is_compared_in_lower_case_and_must_look_like_one() {
-        assert_eq!(normal_address(" Ada@Example.ORG ").as_deref(), Some("ada@example.org"));
-        for text in ["", "ada", "@b.org", "a@", "a@b", "a b@c.org", "a@.org"] {
-            assert_eq!(normal_address(text), None, "{text:?} was taken for an address");
-        }
-    }
-}
+mod tests;

@@ -16,7 +16,7 @@ table! {
         user_id: UserId = "text collate \"C\" not null",
         /// `invited`, `active`, `suspended`, `deactivated`, `erasing` or `erased`.
         status: String = "text not null",
-        /// E-mail address, sealed; the subject of the key is the user. Nothing once they are erased.
+        /// E-mail address, sealed with the key of the user; nothing once they are erased.
         email: Personal = "text",
         /// Display name, sealed. Nothing once they are erased.
         name: Personal = "text",

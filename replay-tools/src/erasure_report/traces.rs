@@ -22,7 +22,8 @@ const PLACES: &[(&str, &str)] = &[
     ),
     (
         "event_log.snapshot: kept states",
-        "select count(*) from event_log.snapshot where stream = 'user/' || $1 and $2::uuid is not null",
+        "select count(*) from event_log.snapshot
+          where stream = 'user/' || $1 and $2::uuid is not null",
     ),
     (
         "read_model.parked: what was set aside",

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod as_of;
+mod erasure_report;
 mod events;
 mod explain;
 mod rebuild;
