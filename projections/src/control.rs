@@ -4,7 +4,9 @@
 //! in the transaction that writes the rows, so that of two owners one does the work and the other
 //! finds out. A generation is `live`, `stopped` before an event that it could not take in, or
 //! `retired`: kept for going back. Exactly one of a name is live or stopped, and readers see it.
+//! Those in the making are written down apart from them, in [`crate::builds`].
 
+use crate::builds;
 use crate::projection::Definition;
 use crate::rows_sql;
 use event_log::Position;
@@ -13,7 +15,7 @@ use sqlx::{FromRow, PgPool, Row};
 use std::collections::BTreeSet;
 
 /// Numbers our advisory locks, apart from those of the log.
-const LOCKS: i32 = 1_869_640_548;
+pub(crate) const LOCKS: i32 = 1_869_640_548;
 
 const TABLES: &str = "
 create table if not exists read_model.projection (
@@ -45,9 +47,15 @@ comment on table read_model.projection is
 comment on table read_model.parked is
     'Events that a read model set aside, with all later ones of the same thing, until retried.';";
 
-/// Whether a generation moves.
+/// What is happening to a generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
+    /// It is made from the beginning of the log.
+    Building,
+    /// It has its rows, and takes in what was recorded meanwhile.
+    CatchingUp,
+    /// It is as far as the live one, and is compared with it.
+    Ready,
     /// It follows the log.
     Live,
     /// It stands before an event that it could not take in.
@@ -61,10 +69,28 @@ impl State {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Building => "building",
+            Self::CatchingUp => "catching_up",
+            Self::Ready => "ready",
             Self::Live => "live",
             Self::Stopped => "stopped",
             Self::Retired => "retired",
         }
+    }
+
+    pub(crate) fn read(text: &str) -> Result<Self, sqlx::Error> {
+        Ok(match text {
+            "building" => Self::Building,
+            "catching_up" => Self::CatchingUp,
+            "ready" => Self::Ready,
+            "live" => Self::Live,
+            "stopped" => Self::Stopped,
+            "retired" => Self::Retired,
+            other => {
+                let source = format!("{other:?} is no state of a read model").into();
+                return Err(sqlx::Error::ColumnDecode { index: "state".to_owned(), source });
+            }
+        })
     }
 }
 
@@ -93,16 +119,11 @@ pub struct Standing {
 
 impl FromRow<'_, PgRow> for Standing {
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
-        let state: &str = row.try_get("state")?;
         Ok(Self {
             name: row.try_get("name")?,
             generation: row.try_get("generation")?,
             code_version: row.try_get("code_version")?,
-            state: match state {
-                "live" => State::Live,
-                "stopped" => State::Stopped,
-                _ => State::Retired,
-            },
+            state: State::read(row.try_get("state")?)?,
             position: row.try_get("position")?,
             error: row.try_get("error")?,
             error_position: row.try_get("error_position")?,
@@ -118,20 +139,10 @@ select p.*, (select count(*) from read_model.parked a
               where a.name = p.name and a.generation = p.generation) as parked
   from read_model.projection p";
 
-/// Every generation there is, also retired ones.
-///
-/// # Errors
-/// When the database does not answer, or no read model was ever made.
-pub async fn generations(pool: &PgPool) -> Result<Vec<Standing>, sqlx::Error> {
-    let mut query = sqlx::QueryBuilder::new(STANDING);
-    query.push(" order by p.name, p.generation");
-    query.build_query_as().fetch_all(pool).await
-}
-
 /// The generations that readers see, one for each read model.
 ///
 /// # Errors
-/// As [`generations`].
+/// When the database does not answer, or no read model was ever made.
 pub async fn standings<'e>(
     executor: impl sqlx::PgExecutor<'e>,
 ) -> Result<Vec<Standing>, sqlx::Error> {
@@ -165,7 +176,7 @@ pub async fn install(pool: &PgPool, definitions: &[Definition]) -> Result<(), sq
         .bind(LOCKS)
         .execute(&mut *transaction)
         .await?;
-    rows_sql::run(&mut transaction, TABLES.to_owned()).await?;
+    rows_sql::run(&mut transaction, format!("{TABLES}{}", builds::TABLES)).await?;
     for definition in definitions {
         if shown(&mut transaction, definition.name, false).await?.is_none() {
             let generation = next_generation(&mut transaction, definition.name).await?;
@@ -178,25 +189,37 @@ pub async fn install(pool: &PgPool, definitions: &[Definition]) -> Result<(), sq
     transaction.commit().await
 }
 
-/// Lets one rebuild of a read model run at a time, until the transaction ends.
-pub(crate) async fn lock_rebuild(
-    connection: &mut PgConnection,
-    name: &str,
-) -> Result<(), sqlx::Error> {
-    sqlx::query("select pg_advisory_xact_lock($1, hashtext($2))")
-        .bind(LOCKS)
-        .bind(name)
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
 pub(crate) async fn next_generation(
     connection: &mut PgConnection,
     name: &str,
 ) -> Result<i32, sqlx::Error> {
     let sql = "select coalesce(max(generation), 0) + 1 from read_model.projection where name = $1";
     sqlx::query_scalar(sql).bind(name).fetch_one(connection).await
+}
+
+/// The tables of a generation, without the schema.
+pub(crate) fn tables_of(definition: &Definition, generation: i32) -> Vec<String> {
+    let tables = definition.tables().into_iter();
+    tables.map(|spec| format!("{}_g{generation}", spec.name)).collect()
+}
+
+/// Drops what a generation consisted of, beside its row.
+pub(crate) async fn drop_tables(
+    connection: &mut PgConnection,
+    name: &str,
+    generation: i32,
+    tables: Vec<String>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("delete from read_model.parked where name = $1 and generation = $2")
+        .bind(name)
+        .bind(generation)
+        .execute(&mut *connection)
+        .await?;
+    for table in tables {
+        let drop = format!("drop table if exists read_model.{table} cascade");
+        rows_sql::run(&mut *connection, drop).await?;
+    }
+    Ok(())
 }
 
 /// Writes a new generation down as the live one.
@@ -206,7 +229,6 @@ pub(crate) async fn insert(
     generation: i32,
     position: Position,
 ) -> Result<(), sqlx::Error> {
-    let tables = definition.tables().into_iter().map(|spec| format!("{}_g{generation}", spec.name));
     sqlx::query(
         "insert into read_model.projection
                 (name, generation, code_version, layout, state, position, tables)
@@ -217,7 +239,7 @@ pub(crate) async fn insert(
     .bind(definition.version)
     .bind(definition.layout())
     .bind(position)
-    .bind(tables.collect::<Vec<String>>())
+    .bind(tables_of(definition, generation))
     .execute(connection)
     .await?;
     Ok(())
@@ -330,15 +352,7 @@ pub(crate) async fn retire_shown(
     .fetch_all(&mut *connection)
     .await?;
     for (generation, tables) in dropped {
-        sqlx::query("delete from read_model.parked where name = $1 and generation = $2")
-            .bind(name)
-            .bind(generation)
-            .execute(&mut *connection)
-            .await?;
-        for table in tables {
-            let drop = format!("drop table if exists read_model.{table} cascade");
-            rows_sql::run(&mut *connection, drop).await?;
-        }
+        drop_tables(&mut *connection, name, generation, tables).await?;
     }
     let retire = "update read_model.projection set state = 'retired', revision = revision + 1
                    where name = $1 and state <> 'retired'";

@@ -8,6 +8,8 @@
 //! waits for them; [`rebuild`] makes a new generation beside the live one, compares and promotes
 //! it. How a handler sees its rows is in [`table`].
 
+mod builds;
+mod bulk;
 mod columns;
 mod control;
 mod occurrence;
@@ -18,13 +20,15 @@ mod projection;
 mod read;
 mod reader;
 pub mod rebuild;
+mod renewal;
 mod retry;
 mod rows_sql;
 mod runtime;
 pub mod table;
 mod walk;
 
-pub use control::{Standing, State, generations, install, resume, standings};
+pub use builds::{Generation, generations};
+pub use control::{Standing, State, install, resume, standings};
 pub use occurrence::Occurrence;
 pub use parking::{Parked, parked};
 pub use progress::{Progress, Stale, confirm};

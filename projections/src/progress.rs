@@ -140,8 +140,10 @@ fn judge(standings: &[Standing], names: &[&str], wanted: Position) -> Result<(),
             continue;
         }
         return Err(match standing.state {
-            State::Live | State::Retired => Stale::Behind { name, position, wanted },
             State::Stopped => Stale::Stopped { name, position },
+            State::Live | State::Retired | State::Building | State::CatchingUp | State::Ready => {
+                Stale::Behind { name, position, wanted }
+            }
         });
     }
     Ok(())

@@ -4,11 +4,12 @@
 //! is certain all the same: if anybody else changed them meanwhile, they moved the checkpoint, and
 //! then the compare-and-set fails and nothing is written.
 
+use crate::bulk;
 use crate::control::{self, Standing};
 use crate::page::{Entry, Page, chain};
 use crate::parking::{self, Parked};
 use crate::projection::{ApplyError, Definition, Store};
-use crate::rows_sql::{self, RowsError, Write};
+use crate::rows_sql::{self, RowsError, Written};
 use crate::table::Mode;
 use event_log::Position;
 use sqlx::PgPool;
@@ -88,7 +89,7 @@ impl Reader {
         if !control::advance(&mut transaction, &self.standing, applied.to).await? {
             return Ok(Outcome::Lost);
         }
-        self.write(&mut transaction, &applied.parked, Write::Over).await?;
+        self.write(&mut transaction, &applied.parked).await?;
         if let Some((at, error)) = &applied.stopped {
             control::stop(&mut transaction, &self.standing, error, Some(*at)).await?;
             tracing::error!(projection = self.definition.name, position = at.0, error, "stopped");
@@ -193,16 +194,26 @@ impl Reader {
         }
     }
 
-    /// Writes what applying led to.
+    /// Writes what applying led to, and answers what changed.
     pub(crate) async fn write(
         &mut self,
         connection: &mut PgConnection,
         parked: &[Parked],
-        how: Write,
+    ) -> Result<Written, RowsError> {
+        let (name, generation) = (self.definition.name, self.standing.generation);
+        parking::park(connection, name, generation, parked).await?;
+        rows_sql::write_changes(connection, &mut *self.store, generation).await
+    }
+
+    /// Writes every row that is in memory into tables that are empty; answers how many.
+    pub(crate) async fn write_all(
+        &mut self,
+        connection: &mut PgConnection,
+        parked: &[Parked],
     ) -> Result<usize, RowsError> {
         let (name, generation) = (self.definition.name, self.standing.generation);
         parking::park(connection, name, generation, parked).await?;
-        rows_sql::write_changes(connection, &mut *self.store, generation, how).await
+        bulk::copy_all(connection, &mut *self.store, generation).await
     }
 
     /// Takes a thing's events again that were set aside.

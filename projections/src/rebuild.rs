@@ -1,36 +1,49 @@
 //! A new generation of a read model, built beside the live one, compared with it, and promoted.
 //!
-//! The whole of it is one transaction: whatever happens in between, either readers see the new
-//! generation or nothing of it is left. Events are folded in memory and the rows written in bulk,
-//! keys and indexes after; a read model that does not fit into memory goes on page by page. At the
-//! end the live generation is held still for a moment, so that both are at the same position when
-//! they are compared, and readers never go back.
+//! Nobody is kept waiting meanwhile. Events are folded in memory and the rows copied in, keys and
+//! indexes after; a read model that does not fit into memory goes on page by page. Then the new
+//! generation catches up in steps, until it is about as far as the live one. Both are compared
+//! byte for byte in one snapshot of the database in which they are at the same position. Only for
+//! the last events the live generation is held still: they are taken in, the rows that they touch
+//! compared, and readers see the new generation from one commit on, never an older position.
+//!
+//! Whoever makes a generation owns it by a lock of the session that writes it ([`crate::builds`]):
+//! of two rebuilds of one read model one works and the other says so, and what a killed one left
+//! is cleaned up by the next.
 
-use crate::control::{self, Standing, State};
-use crate::occurrence::Occurrence;
-use crate::page::{Decoder, Page, chain};
-use crate::projection::{Definition, Projection};
-use crate::reader::{Applied, Reader};
-use crate::rows_sql::{self, RowsError, Write};
-use crate::table::RowSet;
+use crate::builds;
+use crate::control::{self, Standing};
+use crate::projection::Definition;
+use crate::rows_sql::RowsError;
 use event_log::{EventLog, Position, ReadError};
+use sqlx::Connection;
 use sqlx::postgres::PgConnection;
-use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
+use std::time::Duration;
 
 mod back;
+mod build;
 mod compare;
+mod pages;
+mod throwaway;
 
 pub use back::roll_back;
 pub use compare::{Comparison, Difference};
+pub use throwaway::build_to;
 
 /// How many rows a rebuild keeps in memory before it goes on page by page.
 const ROWS_IN_MEMORY_MAX: usize = 2_000_000;
-/// How many events are read at once.
-const PAGE_EVENTS: usize = 2_000;
-/// The transaction of a rebuild is idle while it folds.
-const BEGIN: &str = "begin; set local idle_in_transaction_session_timeout = 0; \
-                     set local statement_timeout = 0";
+/// How long somebody waits for a rebuild that may just be ending.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often they look.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Holds the live generation still, and lets readers see another. A reader in the middle of a long
+/// statement is not waited for: all others would wait behind.
+const SWAP: &str = "begin; set local synchronous_commit = on; set local lock_timeout = '1s'; \
+                    set local idle_in_transaction_session_timeout = '10s'";
+/// How often that is tried while somebody's reading is in the way, and the pause in between.
+const ATTEMPTS: usize = 60;
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// When a new generation takes the place of the live one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +91,12 @@ pub enum RebuildError {
     /// The read model was never made.
     #[error("there is no read model {0}; start the server once to make it")]
     Unknown(String),
+    /// Somebody else makes or brings back a generation of it.
+    #[error(
+        "somebody else is rebuilding {0}; `opscenter-replay rebuild --status` shows how far that \
+         is, try again when it is over"
+    )]
+    Busy(String),
     /// There is nothing to go back to.
     #[error("{name} has no earlier generation of version {version} to go back to; rebuild it")]
     NothingKept {
@@ -108,11 +127,19 @@ impl From<sqlx::Error> for RebuildError {
     }
 }
 
+impl RebuildError {
+    /// Whether a lock could not be had in time: somebody reads for long, and it may be tried again.
+    fn is_lock_timeout(&self) -> bool {
+        let Self::Rows(RowsError::Database(error)) = self else { return false };
+        error.as_database_error().and_then(|it| it.code()).is_some_and(|code| code == "55P03")
+    }
+}
+
 /// Builds a new generation of a read model, compares it, and promotes it or not. `watch` is told
 /// how far it is and where it goes.
 ///
 /// # Errors
-/// See [`RebuildError`]; nothing has changed then.
+/// See [`RebuildError`]; readers see what they saw then.
 pub async fn rebuild(
     log: &EventLog,
     definition: &Definition,
@@ -133,47 +160,40 @@ pub async fn rebuild_within(
     rows_in_memory: usize,
     watch: &mut (dyn FnMut(Position, Position) + Send),
 ) -> Result<Rebuilt, RebuildError> {
-    let mut transaction = log.pool().begin_with(BEGIN).await?;
-    control::lock_rebuild(&mut transaction, definition.name).await?;
-    let live = shown(&mut transaction, definition, false).await?;
-    let target = match compare::obstacle(definition, &live) {
-        None => live.position,
-        Some(_) => log.head().await?,
-    };
-    let mut build = Build::begin(log, &mut transaction, definition, &live).await?;
-    build.whole(target, rows_in_memory, watch).await?;
-    // From here on the live generation stands still.
-    let live = shown(build.connection, definition, true).await?;
-    let obstacle = compare::obstacle(definition, &live);
-    let target = match obstacle {
-        None => live.position,
-        Some(_) => log.head().await?.max(live.position),
-    };
-    build.go_on(target).await?;
-    let (standing, mut rebuilt) = (build.reader.standing, build.rebuilt);
-    rebuilt.position = standing.position;
-    rebuilt.comparison = match obstacle {
-        Some(why) => Comparison::Impossible(why),
-        None => {
-            let generations = (live.generation, standing.generation);
-            compare::compare(&mut transaction, definition, generations).await?
+    let mut owner = own(log, definition.name).await?;
+    let made = build::make(log, &mut owner, definition, (promote, rows_in_memory), watch).await;
+    disown(owner, definition.name).await;
+    made
+}
+
+/// Opens the session that a generation of a read model is made in.
+async fn own(log: &EventLog, name: &str) -> Result<PgConnection, RebuildError> {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        if let Some(owner) = builds::own(log.pool(), name).await? {
+            return Ok(owner);
         }
-    };
-    rebuilt.promoted = match promote {
-        Promote::Never => false,
-        Promote::IfEqual => !matches!(rebuilt.comparison, Comparison::Different(_)),
-        Promote::Always => true,
-    };
-    if rebuilt.promoted {
-        control::retire_shown(&mut transaction, definition.name).await?;
-        let (generation, position) = (standing.generation, standing.position);
-        control::insert(&mut transaction, definition, generation, position).await?;
-        rows_sql::show(&mut transaction, definition, generation).await?;
-        transaction.commit().await?;
-    } else {
-        transaction.rollback().await?;
+        if tokio::time::Instant::now() >= deadline {
+            return Err(RebuildError::Busy(name.to_owned()));
+        }
+        // Somebody who was killed a moment ago may still seem to be there.
+        tokio::time::sleep(LOOK).await;
     }
-    Ok(rebuilt)
+}
+
+/// Ends the session. What it leaves unfinished goes, now or with the next rebuild.
+async fn disown(mut owner: PgConnection, name: &str) {
+    let discarded = builds::discard(&mut owner, name).await;
+    let released = match discarded {
+        Ok(()) => builds::release(&mut owner, name).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = released {
+        tracing::warn!(name, %error, "an unfinished generation is left for the next rebuild");
+        return;
+    }
+    // Nothing depends on how it ends any more.
+    let _ended = owner.close().await;
 }
 
 async fn shown(
@@ -183,164 +203,4 @@ async fn shown(
 ) -> Result<Standing, RebuildError> {
     let found = control::shown(connection, definition.name, lock).await?;
     found.ok_or_else(|| RebuildError::Unknown(definition.name.to_owned()))
-}
-
-/// A generation in the making.
-struct Build<'a> {
-    log: &'a EventLog,
-    connection: &'a mut PgConnection,
-    reader: Reader,
-    rebuilt: Rebuilt,
-}
-
-impl<'a> Build<'a> {
-    async fn begin(
-        log: &'a EventLog,
-        connection: &'a mut PgConnection,
-        definition: &Definition,
-        live: &Standing,
-    ) -> Result<Self, RebuildError> {
-        let generation = control::next_generation(connection, definition.name).await?;
-        rows_sql::create_tables(connection, definition, generation).await?;
-        let standing = Standing {
-            generation,
-            code_version: definition.version,
-            state: State::Live,
-            position: Position::START,
-            ..live.clone()
-        };
-        let reader = Reader::open(connection, *definition, standing, 0).await?;
-        let rebuilt = Rebuilt {
-            name: definition.name.to_owned(),
-            generation,
-            position: Position::START,
-            rows: 0,
-            comparison: Comparison::Impossible(String::new()),
-            promoted: false,
-            folding: Duration::ZERO,
-            writing: Duration::ZERO,
-        };
-        Ok(Self { log, connection, reader, rebuilt })
-    }
-
-    /// Folds in memory and writes in bulk.
-    async fn whole(
-        &mut self,
-        target: Position,
-        rows_in_memory: usize,
-        watch: &mut (dyn FnMut(Position, Position) + Send),
-    ) -> Result<(), RebuildError> {
-        let (begun, mut parked) = (Instant::now(), Vec::new());
-        let mut pages = pages(self.log, self.reader.definition, Position::START, target);
-        while let Some(page) = pages.recv().await {
-            let applied = self.reader.fold(&page?, target);
-            check(&applied)?;
-            parked.extend(applied.parked);
-            watch(applied.to, target);
-            if self.reader.rows_in_memory() > rows_in_memory {
-                break;
-            }
-        }
-        drop(pages);
-        self.rebuilt.folding = begun.elapsed();
-        let begun = Instant::now();
-        self.rebuilt.rows = self.reader.write(self.connection, &parked, Write::Fresh).await?;
-        let generation = self.reader.standing.generation;
-        rows_sql::create_indexes(self.connection, &self.reader.definition, generation).await?;
-        self.rebuilt.writing = begun.elapsed();
-        self.go_on(target).await
-    }
-
-    /// Goes on page by page, over the rows that are there.
-    async fn go_on(&mut self, target: Position) -> Result<(), RebuildError> {
-        let from = self.reader.standing.position;
-        if from >= target {
-            return Ok(());
-        }
-        let mut pages = pages(self.log, self.reader.definition, from, target);
-        while let Some(page) = pages.recv().await {
-            let applied = self.reader.apply(self.connection, &page?, target).await?;
-            check(&applied)?;
-            self.rebuilt.rows +=
-                self.reader.write(self.connection, &applied.parked, Write::Over).await?;
-            self.reader.standing.position = applied.to;
-        }
-        Ok(())
-    }
-}
-
-fn check(applied: &Applied) -> Result<(), RebuildError> {
-    match &applied.stopped {
-        None => Ok(()),
-        Some((position, error)) => {
-            Err(RebuildError::Handler { position: *position, error: error.clone() })
-        }
-    }
-}
-
-/// Reads and decodes ahead of whoever takes the pages.
-fn pages(
-    log: &EventLog,
-    definition: Definition,
-    after: Position,
-    to: Position,
-) -> mpsc::Receiver<Result<Page, ReadError>> {
-    let (sender, receiver) = mpsc::channel(2);
-    let types = definition.takes.names();
-    let mut stretches = log.read_ahead(after, to, types.as_deref(), PAGE_EVENTS);
-    tokio::spawn(async move {
-        let decoder = Decoder::new(&[definition]);
-        while let Some(stretch) = stretches.recv().await {
-            let page = stretch.map(|stretch| decoder.stretch(stretch));
-            if sender.send(page).await.is_err() {
-                return;
-            }
-        }
-    });
-    receiver
-}
-
-/// The rows of a read model as they were at a position: a copy in memory, for whoever asks about
-/// the past.
-///
-/// # Errors
-/// [`RebuildError::TooLarge`] beyond `rows_max` rows; see [`RebuildError`] for the rest.
-pub async fn build_to<P: Projection>(
-    log: &EventLog,
-    to: Position,
-    rows_max: usize,
-) -> Result<P::Rows, RebuildError> {
-    let mut rows = P::Rows::default();
-    let mut set_aside = std::collections::BTreeSet::new();
-    let to = to.min(log.head().await?);
-    let mut pages = pages(log, Definition::of::<P>(), Position::START, to);
-    while let Some(page) = pages.recv().await {
-        for entry in page?.of(0, Position::START, to) {
-            if P::PARKS && set_aside.contains(&entry.thing()) {
-                continue;
-            }
-            let take = |occurrence: &Occurrence| {
-                if P::PARKS {
-                    rows.tables().into_iter().for_each(|table| table.begin());
-                }
-                P::apply(occurrence, &mut rows)
-            };
-            let Err(error) = entry.occurrence().and_then(take) else {
-                continue;
-            };
-            if !P::PARKS {
-                return Err(RebuildError::Handler {
-                    position: entry.position,
-                    error: chain(&error),
-                });
-            }
-            rows.tables().into_iter().for_each(|table| table.undo());
-            set_aside.insert(entry.thing());
-        }
-        let count = rows.tables().into_iter().map(|table| table.len()).sum();
-        if count > rows_max {
-            return Err(RebuildError::TooLarge { rows: count, limit: rows_max });
-        }
-    }
-    Ok(rows)
 }

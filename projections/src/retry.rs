@@ -10,7 +10,6 @@ use crate::parking;
 use crate::projection::Definition;
 use crate::reader::Reader;
 use crate::rebuild::RebuildError;
-use crate::rows_sql::Write;
 use event_log::{EventLog, Position};
 
 /// What came of trying again.
@@ -51,7 +50,7 @@ pub async fn retry(
             retried.error = Some(again.error.clone());
             break;
         }
-        reader.write(&mut transaction, &[], Write::Over).await?;
+        reader.write(&mut transaction, &[]).await?;
         parking::unpark(&mut transaction, &standing, parked.position).await?;
         retried.applied += 1;
         retried.left -= 1;

@@ -4,7 +4,7 @@
 //! name; readers go through a view without one.
 
 use crate::projection::{Definition, Store};
-use crate::table::{AnyTable, TableSpec};
+use crate::table::{Changes, TableSpec};
 use sqlx::{AssertSqlSafe, PgConnection};
 
 /// The most rows that travel in one statement.
@@ -121,50 +121,46 @@ async fn load(
     sqlx::query_scalar(AssertSqlSafe(sql)).bind(array(keys)).fetch_all(connection).await
 }
 
-/// How rows are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Write {
-    /// In place of rows that may be there.
-    Over,
-    /// Into tables that have none of them, and no keys yet.
-    Fresh,
+/// What was written of each table.
+pub(crate) type Written = Vec<(TableSpec, Changes)>;
+
+/// How many rows that is.
+pub(crate) fn count(written: &Written) -> usize {
+    written.iter().map(|(_, changes)| changes.written.len() + changes.removed.len()).sum()
 }
 
-/// Writes what changed; answers how many rows.
+/// Writes what changed in place of what may be there, and answers what it was.
 pub(crate) async fn write_changes(
     connection: &mut PgConnection,
     store: &mut dyn Store,
     generation: i32,
-    how: Write,
-) -> Result<usize, RowsError> {
-    let mut count = 0;
+) -> Result<Written, RowsError> {
+    let mut written = Vec::new();
     for table in store.tables() {
-        count += write_table(&mut *connection, table, generation, how).await?;
+        let spec = table.spec();
+        let shape = |source| RowsError::Shape { table: spec.name, source };
+        let changes = table.take_changes().map_err(shape)?;
+        write_table(&mut *connection, spec, &changes, generation).await?;
+        written.push((spec, changes));
     }
-    Ok(count)
+    Ok(written)
 }
 
 async fn write_table(
     connection: &mut PgConnection,
-    table: &mut dyn AnyTable,
+    spec: TableSpec,
+    changes: &Changes,
     generation: i32,
-    how: Write,
-) -> Result<usize, RowsError> {
-    let spec = table.spec();
-    let shape = |source| RowsError::Shape { table: spec.name, source };
-    let changes = table.take_changes().map_err(shape)?;
+) -> Result<(), sqlx::Error> {
     let name = table_of(spec, generation);
-    let insert = match how {
-        Write::Over => upsert(spec, &name),
-        Write::Fresh => insert(&name),
-    };
+    let upsert = upsert(spec, &name);
     for rows in changes.written.chunks(ROWS_AT_ONCE) {
-        sqlx::query(AssertSqlSafe(insert.clone()))
+        sqlx::query(AssertSqlSafe(upsert.clone()))
             .bind(array(rows))
             .execute(&mut *connection)
             .await?;
     }
-    if how == Write::Over && !changes.removed.is_empty() {
+    if !changes.removed.is_empty() {
         let key = spec.key.join(", ");
         let delete = format!(
             "delete from {name} where ({key}) in
@@ -173,7 +169,7 @@ async fn write_table(
         let keys = array(&changes.removed);
         sqlx::query(AssertSqlSafe(delete)).bind(keys).execute(&mut *connection).await?;
     }
-    Ok(changes.written.len() + changes.removed.len())
+    Ok(())
 }
 
 fn insert(name: &str) -> String {
@@ -195,6 +191,6 @@ fn upsert(spec: TableSpec, name: &str) -> String {
 }
 
 /// JSON texts as one JSON array.
-fn array(texts: &[String]) -> String {
+pub(crate) fn array(texts: &[String]) -> String {
     format!("[{}]", texts.join(","))
 }

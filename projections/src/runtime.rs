@@ -4,15 +4,15 @@
 //! that one that stops does not hold up the others. Any number of processes may run this at once:
 //! the checkpoint's compare-and-set decides who did the work.
 //!
-//! What has to be made anew is made at the start: a read model whose handlers have changed since
-//! its rows were written, and one that is so far behind that folding everything is faster.
+//! What has to be made anew is made beside that ([`crate::renewal`]).
 
 use crate::control::{self, Standing, State};
 use crate::page::{Decoder, Page, chain};
 use crate::progress::Progress;
 use crate::projection::Definition;
 use crate::reader::{BEGIN, Outcome, Reader};
-use crate::rebuild::{Promote, RebuildError, rebuild};
+use crate::rebuild::RebuildError;
+use crate::renewal::{Renewal, is_newer, is_ours};
 use crate::rows_sql::RowsError;
 use event_log::{EventLog, Follower, ReadError};
 use futures_util::{FutureExt, StreamExt, stream};
@@ -81,8 +81,9 @@ impl Runtime {
         }
         let progress = Progress::of(log.pool().clone());
         let (stop, stopped) = watch::channel(false);
-        let work =
-            Work { log: log.clone(), definitions, options, progress: progress.clone(), stopped };
+        let (log, progress) = (log.clone(), progress.clone());
+        let renewal = Renewal::default();
+        let work = Work { log, definitions, options, progress: progress.clone(), renewal, stopped };
         let task = tokio::spawn(work.run());
         Ok(Self { progress, stop, task })
     }
@@ -116,6 +117,8 @@ enum Broken {
     Log(#[from] ReadError),
     #[error(transparent)]
     Rows(#[from] RowsError),
+    #[error(transparent)]
+    Renewal(#[from] RebuildError),
 }
 
 impl From<sqlx::Error> for Broken {
@@ -138,6 +141,7 @@ struct Work {
     definitions: Vec<Definition>,
     options: Options,
     progress: Progress,
+    renewal: Renewal,
     stopped: watch::Receiver<bool>,
 }
 
@@ -165,7 +169,8 @@ impl Work {
 
     /// Works until something changes.
     async fn stretch(&mut self) -> Result<End, Broken> {
-        self.renew().await?;
+        let rebuild_events = self.options.rebuild_events;
+        self.renewal.begin(&self.log, &self.definitions, rebuild_events).await?;
         let mut readers = self.open().await?;
         self.progress.ring();
         let definitions: Vec<Definition> = readers.iter().map(|it| it.definition).collect();
@@ -177,6 +182,7 @@ impl Work {
         loop {
             tokio::select! {
                 () = &mut stop => return Ok(End::Stopped),
+                () = self.renewal.progress() => return Ok(End::Changed),
                 _ = looks.tick() => {
                     if self.has_changed(&readers, &tail).await? {
                         return Ok(End::Changed);
@@ -250,58 +256,6 @@ impl Work {
         }
     }
 
-    /// Makes anew what has to be.
-    async fn renew(&self) -> Result<(), Broken> {
-        let head = self.log.head().await?;
-        for standing in control::standings(self.log.pool()).await? {
-            let Some(definition) = self.definition(&standing.name) else {
-                continue;
-            };
-            let is_changed = is_older(&standing, definition);
-            let behind = head.0 - standing.position.0;
-            let is_far = behind > self.options.rebuild_events && behind > head.0 / 4 * 3;
-            let is_live = standing.state == State::Live;
-            if is_live && (is_changed || (is_far && is_ours(&standing, definition))) {
-                self.rebuild(definition, &standing, is_changed).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn rebuild(
-        &self,
-        definition: &Definition,
-        standing: &Standing,
-        is_changed: bool,
-    ) -> Result<(), Broken> {
-        let name = definition.name;
-        tracing::info!(name, version = definition.version, "a read model is made anew");
-        match rebuild(&self.log, definition, Promote::Always, &mut |_, _| ()).await {
-            Ok(rebuilt) => {
-                tracing::info!(name, position = rebuilt.position.0, rows = rebuilt.rows, "made");
-                Ok(())
-            }
-            // The rows that are there go on by themselves, up to the event in question.
-            Err(RebuildError::Handler { .. }) if !is_changed => Ok(()),
-            Err(RebuildError::Handler { position, error }) => {
-                let version = definition.version;
-                let error = format!("version {version} cannot be made: {error}");
-                tracing::error!(name, position = position.0, error, "stopped");
-                let mut connection = self.log.pool().acquire().await?;
-                control::stop(&mut connection, standing, &error, Some(position)).await?;
-                Ok(())
-            }
-            Err(RebuildError::Log(error)) => Err(error.into()),
-            Err(RebuildError::Rows(error)) => Err(error.into()),
-            // Gone since it was looked at, or as large as nothing here can be: look again.
-            Err(
-                RebuildError::Unknown(_)
-                | RebuildError::TooLarge { .. }
-                | RebuildError::NothingKept { .. },
-            ) => Ok(()),
-        }
-    }
-
     /// Opens what follows the log and is made by these handlers.
     async fn open(&self) -> Result<Vec<Reader>, Broken> {
         let mut connection = self.log.pool().acquire().await?;
@@ -310,7 +264,8 @@ impl Work {
             let Some(definition) = self.definition(&standing.name) else {
                 continue;
             };
-            if standing.state == State::Live && is_ours(&standing, definition) {
+            let is_ready = is_ours(&standing, definition) && !self.renewal.has(&standing.name);
+            if standing.state == State::Live && is_ready {
                 let number = readers.len();
                 let reader = Reader::open(&mut connection, *definition, standing, number).await?;
                 readers.push(reader);
@@ -348,8 +303,8 @@ impl Work {
             })
         };
         let should_be_open = |standing: &Standing| {
-            self.definition(&standing.name)
-                .is_some_and(|it| standing.state == State::Live && !is_newer(standing, it))
+            let is_live = standing.state == State::Live && !self.renewal.has(&standing.name);
+            self.definition(&standing.name).is_some_and(|it| is_live && !is_newer(standing, it))
         };
         Ok(standings.iter().any(|standing| should_be_open(standing) != is_open(standing)))
     }
@@ -369,19 +324,4 @@ fn follows(now: &Standing, before: &Standing) -> bool {
     now.state == State::Live
         && now.generation == before.generation
         && now.revision == before.revision
-}
-
-/// Whether rows are made by these handlers.
-fn is_ours(standing: &Standing, definition: &Definition) -> bool {
-    standing.code_version == definition.version && standing.layout == definition.layout()
-}
-
-/// Whether rows are made by newer handlers: a newer program keeps them up to date.
-fn is_newer(standing: &Standing, definition: &Definition) -> bool {
-    standing.code_version > definition.version
-}
-
-/// Whether rows are made by older handlers, or for other columns.
-fn is_older(standing: &Standing, definition: &Definition) -> bool {
-    !is_newer(standing, definition) && !is_ours(standing, definition)
 }

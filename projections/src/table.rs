@@ -9,6 +9,7 @@
 use crate::projection::ApplyError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -288,6 +289,8 @@ pub trait AnyTable: Send + Sync {
     fn begin(&mut self);
     /// Undoes the event that was begun.
     fn undo(&mut self);
+    /// Every row, each as an object of its columns.
+    fn values(&self) -> Box<dyn Iterator<Item = Result<Value, serde_json::Error>> + Send + '_>;
     /// What changed since it was emptied or asked last.
     fn take_changes(&mut self) -> Result<Changes, serde_json::Error>;
     /// How many rows it holds.
@@ -348,6 +351,10 @@ impl<R: Row> AnyTable for Table<R> {
                 None => self.rows.remove(&key),
             };
         }
+    }
+
+    fn values(&self) -> Box<dyn Iterator<Item = Result<Value, serde_json::Error>> + Send + '_> {
+        Box::new(self.rows.values().filter_map(|slot| slot.row.as_ref()).map(serde_json::to_value))
     }
 
     fn take_changes(&mut self) -> Result<Changes, serde_json::Error> {

@@ -2,7 +2,7 @@
 
 use crate::control::{Standing, State};
 use crate::projection::Definition;
-use crate::rows_sql::table_of;
+use crate::rows_sql::{Written, array, table_of};
 use crate::table::TableSpec;
 use event_log::Position;
 use sqlx::{AssertSqlSafe, PgConnection};
@@ -89,4 +89,38 @@ async fn first_difference(
     let (live, rebuilt) = sqlx::query_as(AssertSqlSafe(sql)).fetch_one(connection).await?;
     let table = spec.name.to_owned();
     Ok(Difference { table, live, rebuilt })
+}
+
+/// Compares the rows of two generations that were written to one of them.
+pub(super) async fn touched(
+    connection: &mut PgConnection,
+    written: &Written,
+    (live, rebuilt): (i32, i32),
+) -> Result<Comparison, sqlx::Error> {
+    for (spec, changes) in written {
+        let (one, other) = (table_of(*spec, live), table_of(*spec, rebuilt));
+        let key = spec.key.join(", ");
+        let sql = format!(
+            "with touched as (
+                 select distinct {key} from json_populate_recordset(null::{other}, $1::text::json))
+             select one, other
+               from (select {key}, t::text as one from {one} t join touched using ({key})) a
+               full join (select {key}, t::text as other
+                            from {other} t join touched using ({key})) b using ({key})
+              where one is distinct from other order by {key} limit 1"
+        );
+        for rows in [&changes.written, &changes.removed] {
+            if rows.is_empty() {
+                continue;
+            }
+            let query = sqlx::query_as(AssertSqlSafe(sql.clone())).bind(array(rows));
+            let found: Option<(Option<String>, Option<String>)> =
+                query.fetch_optional(&mut *connection).await?;
+            if let Some((live, rebuilt)) = found {
+                let table = spec.name.to_owned();
+                return Ok(Comparison::Different(Difference { table, live, rebuilt }));
+            }
+        }
+    }
+    Ok(Comparison::Equal)
 }
