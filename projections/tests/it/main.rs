@@ -1,7 +1,10 @@
 //! Read models against a real server: every invariant of projections is a named test here.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on ends")]
 
+mod beside;
 mod dump;
+mod killed;
+mod load;
 mod models;
 mod owners;
 mod past;

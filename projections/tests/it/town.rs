@@ -443,7 +443,8 @@ impl Town {
     }
 }
 
-fn priced() -> ModelPriced {
+/// The model that everybody calls.
+pub(crate) fn priced() -> ModelPriced {
     let price = |text: &str| text.parse::<Amount>().unwrap();
     ModelPriced {
         model: "gpt-4o".parse().unwrap(),
