@@ -2,13 +2,17 @@
 //! at the same position, and lets readers see the new rows when they are equal.
 //!
 //! The only tool that writes, and it writes read models only. A difference is a problem to be
-//! looked at, not to be covered: the live rows stay until somebody says `--replace`.
+//! looked at, not to be covered: the live rows stay until somebody says `--replace`. What is going
+//! on, also in other processes, is listed by `--status`; `--roll-back` shows readers the generation
+//! before again.
+
+mod status;
 
 use crate::Failure;
 use crate::output::{Out, progress, thousands};
 use clap::Args;
 use installation::{Access, Installation, Place};
-use projections::rebuild::{Comparison, Promote, Rebuilt, rebuild};
+use projections::rebuild::{Comparison, Promote, RebuildError, Rebuilt, rebuild, roll_back};
 use projections::{Definition, definitions, install};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -19,10 +23,16 @@ use std::time::Duration;
 Examples:
   opscenter-replay rebuild usage --dry-run
   opscenter-replay rebuild bill credit_statement
-  opscenter-replay rebuild --all")]
+  opscenter-replay rebuild --all
+  opscenter-replay rebuild --status
+  opscenter-replay rebuild usage --roll-back")]
 pub(crate) struct Options {
     /// The read models by name; an unknown name is answered with the list
-    #[arg(value_name = "NAME", required_unless_present = "all", conflicts_with = "all")]
+    #[arg(
+        value_name = "NAME",
+        required_unless_present_any = ["all", "status"],
+        conflicts_with = "all"
+    )]
     names: Vec<String>,
     /// Every read model
     #[arg(long)]
@@ -33,6 +43,12 @@ pub(crate) struct Options {
     /// Let readers see the new rows even where they differ from the live ones
     #[arg(long, conflicts_with = "dry_run")]
     replace: bool,
+    /// Only list every generation: its state, how far it is, how fast, since when
+    #[arg(long, conflicts_with_all = ["dry_run", "replace", "roll_back"])]
+    status: bool,
+    /// Let readers see the generation before the live one again
+    #[arg(long, conflicts_with_all = ["dry_run", "replace"])]
+    roll_back: bool,
     /// Answer with one JSON object a line
     #[arg(long)]
     json: bool,
@@ -44,15 +60,22 @@ pub(crate) struct Options {
 /// [`Failure::Problem`] when rows differ from the live ones.
 pub(crate) async fn run(options: &Options, place: &Place, out: Out<'_>) -> Result<(), Failure> {
     let chosen = chosen(options)?;
+    if options.status {
+        return status::run(place, &chosen, options.json, out).await;
+    }
     let installation = Installation::open(place, Access::Derive).await?;
-    let result = all(&installation, options, &chosen, out).await;
+    let result = if options.roll_back {
+        all_back(&installation, options, &chosen, out).await
+    } else {
+        all(&installation, options, &chosen, out).await
+    };
     installation.close().await;
     result
 }
 
 fn chosen(options: &Options) -> Result<Vec<Definition>, Failure> {
     let known = definitions();
-    if options.all {
+    if options.all || (options.status && options.names.is_empty()) {
         return Ok(known);
     }
     let find = |name: &String| {
@@ -109,6 +132,31 @@ async fn all(
     )))
 }
 
+async fn all_back(
+    installation: &Installation,
+    options: &Options,
+    chosen: &[Definition],
+    out: Out<'_>,
+) -> Result<(), Failure> {
+    for definition in chosen {
+        let name = definition.name;
+        let generation = roll_back(installation.log(), definition)
+            .await
+            .map_err(|source| failed(format!("{name} cannot go back"), source))?;
+        if options.json {
+            writeln!(out, "{}", json!({ "name": name, "generation": generation }))?;
+        } else {
+            writeln!(out, "{name:<18} readers see generation {generation} again")?;
+        }
+        out.flush()?;
+    }
+    Ok(())
+}
+
+fn failed(what: String, source: RebuildError) -> Failure {
+    Failure::Rebuild { what, source: Box::new(source) }
+}
+
 async fn are_made(installation: &Installation) -> Result<bool, Failure> {
     let sql = "select to_regclass('read_model.projection') is not null";
     Ok(sqlx::query_scalar(sql).fetch_one(installation.pool()).await?)
@@ -128,10 +176,7 @@ async fn one(
     };
     let rebuilt = rebuild(log, definition, promote, &mut watch).await;
     bar.finish_and_clear();
-    rebuilt.map_err(|source| Failure::Rebuild {
-        what: format!("{} cannot be rebuilt", definition.name),
-        source: Box::new(source),
-    })
+    rebuilt.map_err(|source| failed(format!("{} cannot be rebuilt", definition.name), source))
 }
 
 fn rate(rebuilt: &Rebuilt) -> u64 {

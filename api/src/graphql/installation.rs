@@ -3,16 +3,53 @@
 use super::access::new_key;
 use super::identity::{User, user_of};
 use super::outcome::{Asked, carry_out, payload};
-use super::scalars::DateTime;
+use super::scalars::{DateTime, SafeInt};
 use super::{LogPosition, asking, shown};
 use crate::problem::Problem;
 use crate::reading::Asking;
-use async_graphql::{Context, InputObject, Object, SimpleObject};
+use async_graphql::{Context, Enum, InputObject, Object, SimpleObject};
 use commands::AccessCommand;
 use domain::access::Resource;
 use event_log::Position;
 use projections::State;
 use uuid::Uuid;
+
+/// What is happening to a generation of a read model.
+#[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
+#[graphql(remote = "State")]
+pub(crate) enum ReadModelState {
+    /// It is made from the beginning of the log.
+    Building,
+    /// It has its rows, and takes in what was recorded meanwhile.
+    CatchingUp,
+    /// It is as far as the live one, and is compared with it.
+    Ready,
+    /// Readers see it, and it follows the log.
+    Live,
+    /// Readers see it, and it stands still before an event.
+    Stopped,
+    /// Another took its place; kept for going back.
+    Retired,
+}
+
+/// A generation of a read model: in the making, live, or kept for going back.
+#[derive(SimpleObject)]
+pub(crate) struct ReadModelGeneration {
+    /// 1, 2, 3, …
+    generation: i32,
+    /// What is happening to it.
+    state: ReadModelState,
+    /// It has taken in every event up to here.
+    position: LogPosition,
+    /// Where it goes, while somebody works on it.
+    target: Option<LogPosition>,
+    /// How many events a second it takes in, while somebody works on it.
+    events_per_second: Option<SafeInt>,
+    /// When it was begun.
+    begun_at: DateTime,
+    /// Whoever made it is gone: the next rebuild cleans up.
+    is_abandoned: bool,
+}
 
 /// How a read model stands.
 #[derive(SimpleObject)]
@@ -27,6 +64,8 @@ pub(crate) struct ReadModel {
     position: LogPosition,
     /// Why it stands still.
     error: Option<String>,
+    /// Every generation there is: in the making, live, and kept for going back.
+    generations: Vec<ReadModelGeneration>,
 }
 
 /// The installation.
@@ -58,7 +97,19 @@ async fn installation(asking: &Asking) -> Result<Installation, Problem> {
     let log = asking.log();
     let standings = asking.services.progress.standings().await;
     let standings = standings.map_err(|error| Problem::unavailable(&error))?;
+    let all = projections::generations(log.pool()).await;
+    let all = all.map_err(|error| Problem::unavailable(&error))?;
+    let generation = |it: &projections::Generation| ReadModelGeneration {
+        generation: it.generation,
+        state: it.state.into(),
+        position: shown(asking, it.position),
+        target: it.target.map(|target| shown(asking, target)),
+        events_per_second: it.events_per_second.map(SafeInt),
+        begun_at: DateTime(it.begun_at),
+        is_abandoned: it.is_abandoned,
+    };
     let read_model = |it: projections::Standing| ReadModel {
+        generations: all.iter().filter(|of| of.name == it.name).map(generation).collect(),
         generation: it.generation,
         is_live: it.state == State::Live,
         position: shown(asking, it.position),
