@@ -5,7 +5,8 @@
 
 use crate::projection::Store;
 use crate::rows_sql::{RowsError, table_of};
-use crate::table::{AnyTable, TableSpec};
+use crate::table::{AnyTable, TableSpec, Values};
+use crate::validity;
 use serde_json::Value;
 use sqlx::PgConnection;
 
@@ -21,6 +22,11 @@ pub(crate) async fn copy_all(
     let mut count = 0;
     for table in store.tables() {
         count += copy_table(&mut *connection, table, generation).await?;
+        if let Some(history) = table.spec().history {
+            let versions = validity::rows(*history, table.take_versions())?;
+            let versions = Box::new(versions.into_iter().map(Ok));
+            count += copy_rows(&mut *connection, *history, versions, generation).await?;
+        }
     }
     Ok(count)
 }
@@ -30,12 +36,20 @@ async fn copy_table(
     table: &dyn AnyTable,
     generation: i32,
 ) -> Result<usize, RowsError> {
-    let spec = table.spec();
+    copy_rows(connection, table.spec(), table.values(), generation).await
+}
+
+async fn copy_rows(
+    connection: &mut PgConnection,
+    spec: TableSpec,
+    rows: Values<'_>,
+    generation: i32,
+) -> Result<usize, RowsError> {
     let columns: Vec<&str> = spec.columns.iter().map(|(name, _)| *name).collect();
     let (name, columns) = (table_of(spec, generation), columns.join(", "));
     let mut copy = connection.copy_in_raw(&format!("copy {name} ({columns}) from stdin")).await?;
     let (mut count, mut buffer) = (0, String::with_capacity(SEND_BYTES * 5 / 4));
-    for row in table.values() {
+    for row in rows {
         let row = row.map_err(|source| RowsError::Shape { table: spec.name, source })?;
         line(spec, &row, &mut buffer);
         count += 1;
@@ -87,7 +101,7 @@ mod tests {
     #[test]
     fn a_line_keeps_what_would_end_it_and_tells_nothing_from_an_empty_text() {
         let columns = &[("a", "text"), ("b", "jsonb"), ("c", "text"), ("d", "text")];
-        let spec = TableSpec { name: "it", key: &["a"], columns, indexes: &[] };
+        let spec = TableSpec { name: "it", key: &["a"], columns, indexes: &[], history: None };
         let mut text = String::new();
         let row = json!({"a": "one\ttwo\\\n\r", "b": "it\"s", "c": null, "d": ""});
         line(spec, &row, &mut text);

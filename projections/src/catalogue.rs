@@ -6,7 +6,7 @@
 
 use crate::occurrence::Occurrence;
 use crate::projection::{ApplyError, Projection, Takes};
-use crate::read::{ReadError, Select};
+use crate::read::{ReadError, Select, View};
 use crate::table::{row_set, table};
 use crate::walk::Walk;
 use domain::catalogue::add_on::{self, AddOnPublished};
@@ -17,11 +17,10 @@ use domain::catalogue::rate_card::{self, Rates};
 use domain::values::{Code, ModelName};
 use domain::{Event, Instant};
 use event_log::Position;
-use sqlx::PgPool;
 
 table! {
     /// A meter.
-    pub struct Meter in "catalogue_meter" (meter: Code) {
+    pub struct Meter in "catalogue_meter" (meter: Code), temporal {
         /// Which.
         meter: Code = "text collate \"C\" not null",
         /// How single records become one figure.
@@ -35,7 +34,7 @@ table! {
 
 table! {
     /// A model and its newest prices.
-    pub struct Model in "catalogue_model" (model: ModelName) {
+    pub struct Model in "catalogue_model" (model: ModelName), temporal {
         /// Which.
         model: ModelName = "text collate \"C\" not null",
         /// Who runs it.
@@ -56,7 +55,7 @@ table! {
 
 table! {
     /// An add-on as it is offered now.
-    pub struct AddOn in "catalogue_add_on" (add_on: Code) {
+    pub struct AddOn in "catalogue_add_on" (add_on: Code), temporal {
         /// Which.
         add_on: Code = "text collate \"C\" not null",
         /// The offer.
@@ -68,7 +67,7 @@ table! {
 
 table! {
     /// A credit pack as it is offered now.
-    pub struct CreditPack in "catalogue_credit_pack" (credit_pack: Code) {
+    pub struct CreditPack in "catalogue_credit_pack" (credit_pack: Code), temporal {
         /// Which.
         credit_pack: Code = "text collate \"C\" not null",
         /// The offer.
@@ -80,7 +79,7 @@ table! {
 
 table! {
     /// One version of the rate card.
-    pub struct RateCard in "catalogue_rate_card" (version: u32) {
+    pub struct RateCard in "catalogue_rate_card" (version: u32), temporal {
         /// 1, 2, 3, …
         version: u32 = "integer not null",
         /// From when it holds.
@@ -183,38 +182,44 @@ impl Projection for Catalogue {
 ///
 /// # Errors
 /// See [`ReadError`]; so for all of these.
-pub async fn meters(pool: &PgPool) -> Result<Vec<Meter>, ReadError> {
-    Select::from::<Meter>().all(pool, "meter").await
+pub async fn meters<'a>(view: impl Into<View<'a>>) -> Result<Vec<Meter>, ReadError> {
+    let view = view.into();
+    Select::of_view::<Meter>(view).all(view.pool, "meter").await
 }
 
 /// Models along their names, of one provider or of all.
-pub async fn models(
-    pool: &PgPool,
+pub async fn models<'a>(
+    view: impl Into<View<'a>>,
     provider: Option<&str>,
     walk: &Walk<ModelName>,
 ) -> Result<Vec<Model>, ReadError> {
-    Select::from::<Model>()
+    let view = view.into();
+    Select::of_view::<Model>(view)
         .and_if("provider = ", provider.map(str::to_owned))
-        .walk(pool, "model", &walk.map(ToString::to_string))
+        .walk(view.pool, "model", &walk.map(ToString::to_string))
         .await
 }
 
 /// One model.
-pub async fn model(pool: &PgPool, name: &ModelName) -> Result<Option<Model>, ReadError> {
-    Select::from::<Model>().and("model = ", name.to_string()).one(pool).await
+pub async fn model<'a>(view: impl Into<View<'a>>, name: &ModelName) -> Result<Option<Model>, ReadError> {
+    let view = view.into();
+    Select::of_view::<Model>(view).and("model = ", name.to_string()).one(view.pool).await
 }
 
 /// Every add-on.
-pub async fn add_ons(pool: &PgPool) -> Result<Vec<AddOn>, ReadError> {
-    Select::from::<AddOn>().all(pool, "add_on").await
+pub async fn add_ons<'a>(view: impl Into<View<'a>>) -> Result<Vec<AddOn>, ReadError> {
+    let view = view.into();
+    Select::of_view::<AddOn>(view).all(view.pool, "add_on").await
 }
 
 /// Every credit pack.
-pub async fn credit_packs(pool: &PgPool) -> Result<Vec<CreditPack>, ReadError> {
-    Select::from::<CreditPack>().all(pool, "credit_pack").await
+pub async fn credit_packs<'a>(view: impl Into<View<'a>>) -> Result<Vec<CreditPack>, ReadError> {
+    let view = view.into();
+    Select::of_view::<CreditPack>(view).all(view.pool, "credit_pack").await
 }
 
 /// Every version of the rate card, oldest first.
-pub async fn rate_cards(pool: &PgPool) -> Result<Vec<RateCard>, ReadError> {
-    Select::from::<RateCard>().all(pool, "version").await
+pub async fn rate_cards<'a>(view: impl Into<View<'a>>) -> Result<Vec<RateCard>, ReadError> {
+    let view = view.into();
+    Select::of_view::<RateCard>(view).all(view.pool, "version").await
 }

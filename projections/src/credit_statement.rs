@@ -15,7 +15,7 @@ use event_log::Position;
 mod read;
 mod rows;
 
-pub use read::{balance, balances, grants, holds, statement};
+pub use read::{Sums, balance, balances, grants, holds, statement, sums};
 pub use rows::{Balance, Grant, Hold, Rows, StatementLine};
 
 /// What organizations may spend and what they spent it on.

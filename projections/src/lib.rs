@@ -25,6 +25,7 @@ mod retry;
 mod rows_sql;
 mod runtime;
 pub mod table;
+mod validity;
 mod walk;
 
 pub use builds::{Generation, generations};
@@ -33,7 +34,7 @@ pub use occurrence::Occurrence;
 pub use parking::{Parked, parked};
 pub use progress::{Progress, Stale, confirm};
 pub use projection::{ApplyError, Definition, Names, Projection, Takes};
-pub use read::{PAGE_ROWS_MAX, ReadError, Scope};
+pub use read::{PAGE_ROWS_MAX, ReadError, Scope, View};
 pub use retry::{Retried, retry};
 pub use rows_sql::RowsError;
 pub use runtime::{Options, Runtime};

@@ -105,6 +105,7 @@ pub struct Definition {
     pub parks: bool,
     specs: fn() -> Vec<TableSpec>,
     open: fn() -> Box<dyn Store>,
+    open_now: fn() -> Box<dyn Store>,
 }
 
 impl std::fmt::Debug for Definition {
@@ -126,14 +127,24 @@ impl Definition {
             takes: P::TAKES,
             parks: P::PARKS,
             specs: P::Rows::specs,
-            open: || Box::new(Opened::<P> { rows: P::Rows::default() }),
+            open_now: || Box::new(Opened::<P>::of_now()),
+            open: || {
+                let is_temporal = P::Rows::specs().iter().any(|spec| spec.history.is_some());
+                Box::new(Opened::<P> { rows: P::Rows::default(), is_temporal })
+            },
         }
     }
 
-    /// Its tables.
+    /// Its tables, each followed by the one with the versions of its rows, if they are kept.
     #[must_use]
     pub fn tables(&self) -> Vec<TableSpec> {
-        (self.specs)()
+        let with_history = |spec: TableSpec| [Some(spec), spec.history.copied()];
+        (self.specs)().into_iter().flat_map(with_history).flatten().collect()
+    }
+
+    /// Its rows in memory, none yet, and without their versions.
+    pub(crate) fn open_now(&self) -> Box<dyn Store> {
+        (self.open_now)()
     }
 
     /// Its rows in memory, none yet.
@@ -145,7 +156,7 @@ impl Definition {
     #[must_use]
     pub fn layout(&self) -> String {
         let table = |spec: TableSpec| {
-            let TableSpec { name, key, columns, indexes } = spec;
+            let TableSpec { name, key, columns, indexes, history: _ } = spec;
             format!("{name} {key:?} {columns:?} {indexes:?}")
         };
         let tables: Vec<String> = self.tables().into_iter().map(table).collect();
@@ -201,13 +212,29 @@ pub(crate) trait Store: Send + Sync {
     }
 }
 
-struct Opened<P: Projection> {
-    rows: P::Rows,
+/// The rows of one read model in memory, of their types.
+pub(crate) struct Opened<P: Projection> {
+    pub(crate) rows: P::Rows,
+    /// Whether the versions of rows are gathered.
+    is_temporal: bool,
+}
+
+impl<P: Projection> Opened<P> {
+    /// None yet, and without their versions.
+    pub(crate) fn of_now() -> Self {
+        Self { rows: P::Rows::default(), is_temporal: false }
+    }
 }
 
 impl<P: Projection> Store for Opened<P> {
     fn apply(&mut self, occurrence: &Occurrence) -> Result<(), ApplyError> {
-        P::apply(occurrence, &mut self.rows)
+        P::apply(occurrence, &mut self.rows)?;
+        if self.is_temporal {
+            for table in self.rows.tables() {
+                table.settle(occurrence.position);
+            }
+        }
+        Ok(())
     }
 
     fn tables(&mut self) -> Vec<&mut dyn AnyTable> {

@@ -4,9 +4,10 @@
 //! generation behind the view never upsets a prepared statement. Lists are read in pages that begin
 //! after a key, never by counting rows off.
 
-use crate::table::Row;
+use crate::table::{Row, Temporal};
 use crate::walk::Walk;
 use domain::values::OrganizationId;
+use event_log::Position;
 use serde::de::DeserializeOwned;
 use sqlx::{PgPool, Postgres, QueryBuilder};
 
@@ -35,6 +36,30 @@ pub enum Scope {
     Organization(OrganizationId),
 }
 
+/// What is read: the rows as they are, or as they were when the log ended at a position, with the
+/// event there. Where a function takes one, the connections alone stand for now.
+///
+/// Whoever asks for the past makes sure that the read model is as far as that.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    pub(crate) pool: &'a PgPool,
+    pub(crate) at: Option<Position>,
+}
+
+impl<'a> View<'a> {
+    /// As of a position; of now when there is none.
+    #[must_use]
+    pub const fn at(pool: &'a PgPool, at: Option<Position>) -> Self {
+        Self { pool, at }
+    }
+}
+
+impl<'a> From<&'a PgPool> for View<'a> {
+    fn from(pool: &'a PgPool) -> Self {
+        Self { pool, at: None }
+    }
+}
+
 /// The most rows of one page.
 pub const PAGE_ROWS_MAX: usize = 1_000;
 
@@ -51,6 +76,27 @@ impl Select {
         let name = R::SPEC.name;
         let mut select = Self::of(name, "select row_to_json(t)::text from read_model.");
         select.query.push(name).push(" t");
+        select
+    }
+
+    /// All rows of a table as they are in a view.
+    pub(crate) fn of_view<R: Temporal>(view: View<'_>) -> Self {
+        Self::over::<R>(view, "select row_to_json(t)::text")
+    }
+
+    /// JSON objects made of the rows of a table as they are in a view.
+    pub(crate) fn over<R: Temporal>(view: View<'_>, what: &'static str) -> Self {
+        let mut select = Self::of(R::SPEC.name, what);
+        let (Some(at), Some(history)) = (view.at, R::SPEC.history) else {
+            select.query.push(" from read_model.").push(R::SPEC.name).push(" t");
+            return select;
+        };
+        let columns: Vec<&str> = R::SPEC.columns.iter().map(|(column, _)| *column).collect();
+        select.query.push(" from (select ");
+        select.query.push(columns.join(", ")).push(" from read_model.").push(history.name);
+        // In the words of the index on it.
+        select.query.push(" where int8range(valid_from, valid_to) @> ").push_bind(at);
+        select.query.push("::bigint) t");
         select
     }
 

@@ -28,7 +28,7 @@ mod throwaway;
 
 pub use back::roll_back;
 pub use compare::{Comparison, Difference};
-pub use throwaway::build_to;
+pub use throwaway::{Past, build_to, rows_at};
 
 /// How many rows a rebuild keeps in memory before it goes on page by page.
 const ROWS_IN_MEMORY_MAX: usize = 2_000_000;

@@ -5,6 +5,7 @@
 
 use crate::projection::{Definition, Store};
 use crate::table::{Changes, TableSpec};
+use crate::validity;
 use sqlx::{AssertSqlSafe, PgConnection};
 
 /// The most rows that travel in one statement.
@@ -62,7 +63,11 @@ pub(crate) async fn create_indexes(
         let (table, key) = (table_of(spec, generation), spec.key.join(", "));
         run(connection, format!("alter table {table} add primary key ({key})")).await?;
         for index in spec.indexes {
-            run(connection, format!("create index on {table} ({index})")).await?;
+            let index = match index.strip_prefix("using ") {
+                Some(index) => format!("create index on {table} using {index}"),
+                None => format!("create index on {table} ({index})"),
+            };
+            run(connection, index).await?;
         }
         run(connection, format!("analyze {table}")).await?;
     }
@@ -142,6 +147,12 @@ pub(crate) async fn write_changes(
         let changes = table.take_changes().map_err(shape)?;
         write_table(&mut *connection, spec, &changes, generation).await?;
         written.push((spec, changes));
+        if let Some(history) = spec.history {
+            let versions = table.take_versions().map_err(shape)?;
+            let changes =
+                validity::write(&mut *connection, spec, *history, versions, generation).await?;
+            written.push((*history, changes));
+        }
     }
     Ok(written)
 }

@@ -7,6 +7,7 @@
 //! is loaded when the handler meets it, and the event is applied again from its beginning.
 
 use crate::projection::ApplyError;
+use event_log::Position;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -23,8 +24,11 @@ pub struct TableSpec {
     pub key: &'static [&'static str],
     /// Every column with its SQL type.
     pub columns: &'static [(&'static str, &'static str)],
-    /// What else is indexed: column lists, without parentheses.
+    /// What else is indexed: column lists, without parentheses; or, after `using`, any index.
     pub indexes: &'static [&'static str],
+    /// Where every version of its rows is kept, with the positions between which it was valid: then
+    /// it can be asked as of any position ([`crate::validity`]).
+    pub history: Option<&'static TableSpec>,
 }
 
 /// One row of a read model. Declared with the `table!` macro, which keeps struct and columns equal.
@@ -43,11 +47,38 @@ pub trait Row:
     fn key_json(key: &Self::Key) -> serde_json::Value;
 }
 
+/// A row of which every version is kept.
+pub trait Temporal: Row {}
+
 /// Declares a row and its table: a struct whose fields name their column's type.
+/// After the key, the word `temporal` keeps every version of the rows.
 macro_rules! table {
+    (@marked $Row:ident temporal) => {
+        impl $crate::table::Temporal for $Row {}
+    };
+    (@history [] $($rest:tt)*) => { None };
+    (@history [temporal] $name:literal ($($key:ident),+) ($($field:ident = $sql:literal),*)
+        ($($index:literal),*)) => {
+        Some(&$crate::table::TableSpec {
+            name: concat!($name, "_history"),
+            key: &[$(stringify!($key),)+ "valid_from"],
+            columns: &[
+                $((stringify!($field), $sql),)*
+                ("valid_from", "bigint not null"),
+                ("valid_to", "bigint not null"),
+            ],
+            indexes: &[
+                concat!($(stringify!($key), ", ",)+ "valid_to"),
+                "using gist (int8range(valid_from, valid_to))",
+                $($index),*
+            ],
+            history: None,
+        })
+    };
     (
         $(#[$meta:meta])*
-        pub struct $Row:ident in $name:literal ($($key:ident: $key_type:ty),+ $(,)?) {
+        pub struct $Row:ident in $name:literal ($($key:ident: $key_type:ty),+ $(,)?)
+            $(, $temporal:ident)? {
             $( $(#[$field_meta:meta])* $field:ident: $type:ty = $sql:literal ),* $(,)?
         }
         $( index $index:literal )*
@@ -65,6 +96,9 @@ macro_rules! table {
                 key: &[$(stringify!($key)),+],
                 columns: &[$((stringify!($field), $sql)),*],
                 indexes: &[$($index),*],
+                history: $crate::table::table!(
+                    @history [$($temporal)?] $name ($($key),+) ($($field = $sql),*) ($($index),*)
+                ),
             };
 
             fn key(&self) -> Self::Key {
@@ -76,6 +110,8 @@ macro_rules! table {
                 ::serde_json::json!({ $( stringify!($key): $key ),+ })
             }
         }
+
+        $( $crate::table::table!(@marked $Row $temporal); )?
     };
 }
 pub(crate) use table;
@@ -143,11 +179,31 @@ pub struct Table<R: Row> {
     mode: Mode,
     /// What the rows were before the event at hand; kept only when an event may have to be undone.
     journal: Option<Journal<R>>,
+    /// What the event at hand has touched; kept only where versions are.
+    touched: HashSet<R::Key>,
+    /// What every event made of the rows that it touched, in the order of the events.
+    versions: Vec<Version<R>>,
+}
+
+/// What an event made of a row.
+#[derive(Debug)]
+struct Version<R: Row> {
+    key: R::Key,
+    from: Position,
+    /// None when it took the row away.
+    row: Option<R>,
 }
 
 impl<R: Row> Default for Table<R> {
     fn default() -> Self {
-        Self { rows: HashMap::new(), wanted: HashSet::new(), mode: Mode::Whole, journal: None }
+        Self {
+            rows: HashMap::new(),
+            wanted: HashSet::new(),
+            mode: Mode::Whole,
+            journal: None,
+            touched: HashSet::new(),
+            versions: Vec::new(),
+        }
     }
 }
 
@@ -251,6 +307,9 @@ impl<R: Row> Table<R> {
     }
 
     fn remember(&mut self, key: &R::Key) {
+        if R::SPEC.history.is_some() {
+            self.touched.insert(key.clone());
+        }
         if let Some(journal) = &mut self.journal {
             journal.push((key.clone(), self.rows.get(key).cloned()));
         }
@@ -273,6 +332,22 @@ pub struct Changes {
     pub removed: Vec<String>,
 }
 
+/// Rows, each as an object of its columns.
+pub type Values<'a> = Box<dyn Iterator<Item = Result<Value, serde_json::Error>> + Send + 'a>;
+
+/// A version of a row: the row as an object, and the positions between which it was valid.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Valid {
+    /// The key as an object of its columns.
+    pub key: Value,
+    /// The event that made it so.
+    pub from: Position,
+    /// The event that ended it; none while it is valid.
+    pub to: Option<Position>,
+    /// The row; none where the event took it away.
+    pub row: Option<Value>,
+}
+
 /// A table whose row type does not matter: what the runtime sees of it.
 pub trait AnyTable: Send + Sync {
     /// As the database sees it.
@@ -289,11 +364,18 @@ pub trait AnyTable: Send + Sync {
     fn begin(&mut self);
     /// Undoes the event that was begun.
     fn undo(&mut self);
+    /// Ends an event that was taken in: what it touched has a new version from there.
+    fn settle(&mut self, position: Position);
+    /// The versions that events made since it was emptied or asked last, in the order of the
+    /// events; each is ended by the next of the same row.
+    fn take_versions(&mut self) -> Result<Vec<Valid>, serde_json::Error>;
     /// Every row, each as an object of its columns.
-    fn values(&self) -> Box<dyn Iterator<Item = Result<Value, serde_json::Error>> + Send + '_>;
+    fn values(&self) -> Values<'_>;
+    /// The same in the order of the keys.
+    fn ordered(&self) -> Values<'_>;
     /// What changed since it was emptied or asked last.
     fn take_changes(&mut self) -> Result<Changes, serde_json::Error>;
-    /// How many rows it holds.
+    /// How many rows it holds, versions included.
     fn len(&self) -> usize;
     /// Whether it holds none.
     fn is_empty(&self) -> bool {
@@ -310,6 +392,8 @@ impl<R: Row> AnyTable for Table<R> {
         self.rows.clear();
         self.wanted.clear();
         self.journal = None;
+        self.touched.clear();
+        self.versions.clear();
         self.mode = mode;
     }
 
@@ -338,10 +422,12 @@ impl<R: Row> AnyTable for Table<R> {
     }
 
     fn begin(&mut self) {
+        self.touched.clear();
         self.journal.get_or_insert_default().clear();
     }
 
     fn undo(&mut self) {
+        self.touched.clear();
         let Some(journal) = &mut self.journal else {
             return;
         };
@@ -353,8 +439,32 @@ impl<R: Row> AnyTable for Table<R> {
         }
     }
 
-    fn values(&self) -> Box<dyn Iterator<Item = Result<Value, serde_json::Error>> + Send + '_> {
+    fn settle(&mut self, position: Position) {
+        for key in self.touched.drain() {
+            let row = self.rows.get(&key).and_then(|slot| slot.row.clone());
+            self.versions.push(Version { key, from: position, row });
+        }
+    }
+
+    fn take_versions(&mut self) -> Result<Vec<Valid>, serde_json::Error> {
+        let mut ends: HashMap<R::Key, Position> = HashMap::new();
+        let mut versions = Vec::with_capacity(self.versions.len());
+        // From the last to the first: each knows what came after it.
+        for Version { key, from, row } in self.versions.drain(..).rev() {
+            let row = row.as_ref().map(serde_json::to_value).transpose()?;
+            let (name, to) = (R::key_json(&key), ends.insert(key, from));
+            versions.push(Valid { key: name, from, to, row });
+        }
+        versions.reverse();
+        Ok(versions)
+    }
+
+    fn values(&self) -> Values<'_> {
         Box::new(self.rows.values().filter_map(|slot| slot.row.as_ref()).map(serde_json::to_value))
+    }
+
+    fn ordered(&self) -> Values<'_> {
+        Box::new(self.rows().into_iter().map(serde_json::to_value))
     }
 
     fn take_changes(&mut self) -> Result<Changes, serde_json::Error> {
@@ -372,6 +482,6 @@ impl<R: Row> AnyTable for Table<R> {
     }
 
     fn len(&self) -> usize {
-        self.rows.len()
+        self.rows.len() + self.versions.len()
     }
 }

@@ -48,7 +48,7 @@ table! {
 
 table! {
     /// Where the credits of an organization are.
-    pub struct Balance in "credit_balance" (organization_id: OrganizationId) {
+    pub struct Balance in "credit_balance" (organization_id: OrganizationId), temporal {
         /// Whose.
         organization_id: OrganizationId = "text collate \"C\" not null",
         /// Neither spent, held, expired nor taken back: granted and purchased ones together.
@@ -90,7 +90,7 @@ table! {
 
 table! {
     /// A grant and what is left of it.
-    pub struct Grant in "credit_grant" (grant_id: GrantId) {
+    pub struct Grant in "credit_grant" (grant_id: GrantId), temporal {
         /// Which.
         grant_id: GrantId = "text collate \"C\" not null",
         /// Whose.
@@ -123,7 +123,7 @@ table! {
 
 table! {
     /// Credits that were set aside.
-    pub struct Hold in "credit_hold" (hold_id: HoldId) {
+    pub struct Hold in "credit_hold" (hold_id: HoldId), temporal {
         /// Which.
         hold_id: HoldId = "text collate \"C\" not null",
         /// Whose.

@@ -1,7 +1,7 @@
 //! How the directory is read.
 
 use super::rows::{ApiKey, Member, Organization, Role, TierVersion, User};
-use crate::read::{ReadError, Scope, Select};
+use crate::read::{ReadError, Scope, Select, View};
 use crate::walk::Walk;
 use domain::values::{Code, OrganizationId, UserId};
 use sqlx::PgPool;
@@ -10,9 +10,10 @@ use sqlx::PgPool;
 ///
 /// # Errors
 /// See [`ReadError`]; so for all of these.
-pub async fn user(pool: &PgPool, user_id: UserId) -> Result<Option<User>, ReadError> {
+pub async fn user<'a>(view: impl Into<View<'a>>, user_id: UserId) -> Result<Option<User>, ReadError> {
+    let view = view.into();
     let user_id = user_id.to_string();
-    Select::from::<User>().and("user_id = ", user_id).one(pool).await
+    Select::of_view::<User>(view).and("user_id = ", user_id).one(view.pool).await
 }
 
 /// Users with these ids, in any order.
@@ -32,14 +33,15 @@ pub async fn organizations_by_id(
 }
 
 /// Users along their ids, which is the order they were invited in.
-pub async fn users(
-    pool: &PgPool,
+pub async fn users<'a>(
+    view: impl Into<View<'a>>,
     status: Option<&str>,
     walk: &Walk<UserId>,
 ) -> Result<Vec<User>, ReadError> {
-    Select::from::<User>()
+    let view = view.into();
+    Select::of_view::<User>(view)
         .and_if("status = ", status.map(str::to_owned))
-        .walk(pool, "user_id", &walk.map(ToString::to_string))
+        .walk(view.pool, "user_id", &walk.map(ToString::to_string))
         .await
 }
 
@@ -61,38 +63,42 @@ pub async fn organization_by_slug(
 }
 
 /// Organizations along their ids, which is the order they were created in.
-pub async fn organizations(
-    pool: &PgPool,
+pub async fn organizations<'a>(
+    view: impl Into<View<'a>>,
     scope: Scope,
     walk: &Walk<OrganizationId>,
 ) -> Result<Vec<Organization>, ReadError> {
-    Select::from::<Organization>()
+    let view = view.into();
+    Select::of_view::<Organization>(view)
         .within(scope)
-        .walk(pool, "organization_id", &walk.map(ToString::to_string))
+        .walk(view.pool, "organization_id", &walk.map(ToString::to_string))
         .await
 }
 
 /// Members of an organization along their ids.
-pub async fn members(
-    pool: &PgPool,
+pub async fn members<'a>(
+    view: impl Into<View<'a>>,
     organization_id: OrganizationId,
     walk: &Walk<UserId>,
 ) -> Result<Vec<Member>, ReadError> {
-    Select::from::<Member>()
+    let view = view.into();
+    Select::of_view::<Member>(view)
         .and("organization_id = ", organization_id.to_string())
-        .walk(pool, "user_id", &walk.map(ToString::to_string))
+        .walk(view.pool, "user_id", &walk.map(ToString::to_string))
         .await
 }
 
 /// The organizations somebody belongs to.
-pub async fn memberships(pool: &PgPool, user_id: UserId) -> Result<Vec<Member>, ReadError> {
+pub async fn memberships<'a>(view: impl Into<View<'a>>, user_id: UserId) -> Result<Vec<Member>, ReadError> {
+    let view = view.into();
     let user_id = user_id.to_string();
-    Select::from::<Member>().and("user_id = ", user_id).all(pool, "organization_id").await
+    Select::of_view::<Member>(view).and("user_id = ", user_id).all(view.pool, "organization_id").await
 }
 
 /// The roles that were defined here.
-pub async fn roles(pool: &PgPool) -> Result<Vec<Role>, ReadError> {
-    Select::from::<Role>().all(pool, "role").await
+pub async fn roles<'a>(view: impl Into<View<'a>>) -> Result<Vec<Role>, ReadError> {
+    let view = view.into();
+    Select::of_view::<Role>(view).all(view.pool, "role").await
 }
 
 /// The API key with a public part.
@@ -105,18 +111,20 @@ pub async fn api_key_by_public_part(
 }
 
 /// The API keys that act for somebody.
-pub async fn api_keys_of_user(pool: &PgPool, user_id: UserId) -> Result<Vec<ApiKey>, ReadError> {
+pub async fn api_keys_of_user<'a>(view: impl Into<View<'a>>, user_id: UserId) -> Result<Vec<ApiKey>, ReadError> {
+    let view = view.into();
     let user_id = user_id.to_string();
-    Select::from::<ApiKey>().and("user_id = ", user_id).all(pool, "api_key_id").await
+    Select::of_view::<ApiKey>(view).and("user_id = ", user_id).all(view.pool, "api_key_id").await
 }
 
 /// Every version of every tier, or of one.
-pub async fn tier_versions(
-    pool: &PgPool,
+pub async fn tier_versions<'a>(
+    view: impl Into<View<'a>>,
     tier: Option<&Code>,
 ) -> Result<Vec<TierVersion>, ReadError> {
-    Select::from::<TierVersion>()
+    let view = view.into();
+    Select::of_view::<TierVersion>(view)
         .and_if("tier = ", tier.map(ToString::to_string))
-        .all(pool, "tier, version")
+        .all(view.pool, "tier, version")
         .await
 }

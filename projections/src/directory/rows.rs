@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 table! {
     /// A person.
-    pub struct User in "directory_user" (user_id: UserId) {
+    pub struct User in "directory_user" (user_id: UserId), temporal {
         /// Who.
         user_id: UserId = "text collate \"C\" not null",
         /// `invited`, `active`, `suspended`, `deactivated`, `erasing` or `erased`.
@@ -33,7 +33,7 @@ table! {
 
 table! {
     /// An organization.
-    pub struct Organization in "directory_organization" (organization_id: OrganizationId) {
+    pub struct Organization in "directory_organization" (organization_id: OrganizationId), temporal {
         /// Which.
         organization_id: OrganizationId = "text collate \"C\" not null",
         /// The short name that people type.
@@ -61,7 +61,7 @@ table! {
 table! {
     /// Somebody who belongs to an organization.
     pub struct Member in "directory_member"
-        (organization_id: OrganizationId, user_id: UserId)
+        (organization_id: OrganizationId, user_id: UserId), temporal
     {
         /// Which organization.
         organization_id: OrganizationId = "text collate \"C\" not null",
@@ -77,7 +77,7 @@ table! {
 
 table! {
     /// A role defined here, beside the built-in ones.
-    pub struct Role in "directory_role" (role: Code) {
+    pub struct Role in "directory_role" (role: Code), temporal {
         /// Its name.
         role: Code = "text collate \"C\" not null",
         /// What it may do.
@@ -89,7 +89,7 @@ table! {
 
 table! {
     /// An API key.
-    pub struct ApiKey in "directory_api_key" (api_key_id: ApiKeyId) {
+    pub struct ApiKey in "directory_api_key" (api_key_id: ApiKeyId), temporal {
         /// Which.
         api_key_id: ApiKeyId = "text collate \"C\" not null",
         /// What it is for, in its owner's words.
@@ -123,7 +123,7 @@ table! {
 
 table! {
     /// One version of a tier.
-    pub struct TierVersion in "directory_tier_version" (tier: Code, version: u32) {
+    pub struct TierVersion in "directory_tier_version" (tier: Code, version: u32), temporal {
         /// Which tier.
         tier: Code = "text collate \"C\" not null",
         /// 1, 2, 3, …

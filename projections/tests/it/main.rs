@@ -16,5 +16,6 @@ mod recording;
 mod simulation;
 mod sweep;
 mod tally;
+mod temporal;
 mod town;
 mod waiting;

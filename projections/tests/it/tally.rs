@@ -26,6 +26,7 @@ impl Row for Count {
             ("last", "bigint not null"),
         ],
         indexes: &[],
+        history: None,
     };
 
     fn key(&self) -> Self::Key {
