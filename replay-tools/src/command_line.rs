@@ -1,6 +1,8 @@
 //! The command line: which tools there are, and what the process ends with.
 
-use crate::{Failure, as_of, erasure_report, events, explain, rebuild, totals, verify};
+use crate::{
+    Failure, as_of, erasure_report, events, explain, read_model, rebuild, totals, verify,
+};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use installation::Place;
@@ -38,6 +40,8 @@ enum Tool {
     Explain(explain::Options),
     /// What a user, an organization, a purchase or any other thing was at a moment
     AsOf(as_of::Options),
+    /// A whole read model as it was at a moment, folded for this question and thrown away
+    ReadModel(read_model::Options),
     /// Derive read models again, compare them byte for byte, and promote what is equal
     Rebuild(rebuild::Options),
     /// History as JSON Lines: filtered, followed, or raw
@@ -80,6 +84,7 @@ impl CommandLine {
             Tool::Totals(options) => totals::run(options, &self.place, out).await,
             Tool::Explain(options) => explain::run(options, &self.place, out).await,
             Tool::AsOf(options) => as_of::run(options, &self.place, out).await,
+            Tool::ReadModel(options) => read_model::run(options, &self.place, out).await,
             Tool::Rebuild(options) => rebuild::run(options, &self.place, out).await,
             Tool::Events(options) => events::run(options, &self.place, out).await,
             Tool::ErasureReport(options) => erasure_report::run(options, &self.place, out).await,

@@ -19,6 +19,7 @@ mod moment;
 mod organization;
 mod output;
 mod raw;
+mod read_model;
 mod rebuild;
 mod session;
 mod totals;

@@ -4,7 +4,7 @@ use super::asking;
 use super::outcome::{Asked, carry_out, payload};
 use super::scalars::{DateTime, Id, SafeInt, Word};
 use crate::problem::{Code as ProblemCode, Problem};
-use crate::reading::{AsOf, Asking, at_position, fold};
+use crate::reading::{AsOf, Asking, at_position, fold, view};
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use commands::{AccessCommand, NewKey, Outcome, Subject};
 use domain::access::permission::{BUILT_IN_ROLES, built_in_permissions};
@@ -117,11 +117,12 @@ pub(crate) struct AccessQuery;
 
 #[Object]
 impl AccessQuery {
-    /// Every role: the built-in ones, then those defined here.
-    async fn roles(&self, ctx: &Context<'_>) -> Result<Vec<Role>, Problem> {
+    /// Every role: the built-in ones, then those defined here, now or as of a moment.
+    async fn roles(&self, ctx: &Context<'_>, as_of: Option<AsOf>) -> Result<Vec<Role>, Problem> {
         let asking = asking(ctx)?;
         asking.may_read(Resource::Settings).await?;
-        let rows = directory::roles(asking.model(Directory::NAME).await?).await?;
+        let at = at_position(asking, as_of).await?;
+        let rows = directory::roles(view(asking, Directory::NAME, at).await?).await?;
         Ok(built_in().chain(rows.iter().map(defined)).collect())
     }
 

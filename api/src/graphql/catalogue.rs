@@ -9,7 +9,7 @@ pub(crate) use publish::CatalogueMutation;
 use super::asking;
 use super::scalars::{DateTime, Decimal, MoneyObject, SafeInt, Word};
 use crate::problem::Problem;
-use crate::reading::{AsOf, Asking, at_position, fold};
+use crate::reading::{AsOf, Asking, at_position, fold, view};
 use async_graphql::{Context, Object, SimpleObject};
 use domain::access::Resource;
 use domain::catalogue::tier::{CallPricing, Limit, Terms};
@@ -24,7 +24,7 @@ pub(crate) struct Tier {
     versions: Vec<directory::TierVersion>,
 }
 
-/// A tier with all its versions.
+/// A tier with all its versions, as of the moment that was asked for.
 #[Object]
 impl Tier {
     /// What people type.
@@ -32,7 +32,7 @@ impl Tier {
         self.code.as_str()
     }
 
-    /// Every version that was ever published, oldest first.
+    /// Every version that was published by then, oldest first.
     async fn versions(&self) -> Vec<TierVersion<'_>> {
         self.versions.iter().map(TierVersion).collect()
     }
@@ -198,10 +198,10 @@ impl AddOn {
     }
 }
 
-/// A credit pack as it is offered now.
+/// A credit pack as it is offered, or was.
 pub(crate) struct CreditPack(catalogue::CreditPack);
 
-/// A credit pack as it is offered now.
+/// A credit pack as it is offered, or was.
 #[Object]
 impl CreditPack {
     /// What people type.
@@ -230,9 +230,9 @@ pub(crate) struct CatalogueQuery;
 
 #[Object]
 impl CatalogueQuery {
-    /// Every tier.
-    async fn tiers(&self, ctx: &Context<'_>) -> Result<Vec<Tier>, Problem> {
-        tiers(asking(ctx)?).await
+    /// Every tier, now or as of a moment.
+    async fn tiers(&self, ctx: &Context<'_>, as_of: Option<AsOf>) -> Result<Vec<Tier>, Problem> {
+        tiers(asking(ctx)?, as_of).await
     }
 
     /// One tier, now or as of a moment.
@@ -245,28 +245,39 @@ impl CatalogueQuery {
         tier(asking(ctx)?, code.0, as_of).await
     }
 
-    /// Every add-on.
-    async fn add_ons(&self, ctx: &Context<'_>) -> Result<Vec<AddOn>, Problem> {
+    /// Every add-on, now or as of a moment.
+    async fn add_ons(
+        &self,
+        ctx: &Context<'_>,
+        as_of: Option<AsOf>,
+    ) -> Result<Vec<AddOn>, Problem> {
         let asking = asking(ctx)?;
         asking.may_browse(Resource::Billing).await?;
-        let rows = catalogue::add_ons(asking.model(Catalogue::NAME).await?).await?;
+        let at = at_position(asking, as_of).await?;
+        let rows = catalogue::add_ons(view(asking, Catalogue::NAME, at).await?).await?;
         Ok(rows.into_iter().map(AddOn).collect())
     }
 
-    /// Every credit pack.
-    async fn credit_packs(&self, ctx: &Context<'_>) -> Result<Vec<CreditPack>, Problem> {
+    /// Every credit pack, now or as of a moment.
+    async fn credit_packs(
+        &self,
+        ctx: &Context<'_>,
+        as_of: Option<AsOf>,
+    ) -> Result<Vec<CreditPack>, Problem> {
         let asking = asking(ctx)?;
         asking.may_browse(Resource::Billing).await?;
-        let rows = catalogue::credit_packs(asking.model(Catalogue::NAME).await?).await?;
+        let at = at_position(asking, as_of).await?;
+        let rows = catalogue::credit_packs(view(asking, Catalogue::NAME, at).await?).await?;
         Ok(rows.into_iter().map(CreditPack).collect())
     }
 }
 
-async fn tiers(asking: &Asking) -> Result<Vec<Tier>, Problem> {
+async fn tiers(asking: &Asking, as_of: Option<AsOf>) -> Result<Vec<Tier>, Problem> {
     asking.may_browse(Resource::Billing).await?;
-    let pool = asking.model(Directory::NAME).await?;
+    let at = at_position(asking, as_of).await?;
+    let view = view(asking, Directory::NAME, at).await?;
     let mut tiers: Vec<Tier> = Vec::new();
-    for version in directory::tier_versions(pool, None).await? {
+    for version in directory::tier_versions(view, None).await? {
         match tiers.last_mut() {
             Some(tier) if tier.code == version.tier => tier.versions.push(version),
             _ => tiers.push(Tier { code: version.tier.clone(), versions: vec![version] }),

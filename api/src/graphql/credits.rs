@@ -9,7 +9,7 @@ use super::page::{Cursor, ListOrder, Page, PageArguments, connection};
 use super::scalars::{DateTime, Decimal, Id};
 use super::{LogPosition, asking, shown};
 use crate::problem::Problem;
-use crate::reading::{AsOf, Asking, at_position, fold};
+use crate::reading::{AsOf, Asking, at_position, view};
 use async_graphql::{Context, ID, Object};
 use domain::access::Resource;
 use domain::credits::GrantSource;
@@ -20,77 +20,81 @@ use projections::{Projection as _, Walk};
 use statement::{CreditStatementConnection, CreditStatementFilter, statement};
 
 /// Where the credits of an organization are.
-pub(crate) struct CreditBalance(Balance);
+pub(crate) struct CreditBalance {
+    row: Balance,
+    /// As of when; its grants and holds are of the same moment.
+    at: Option<Position>,
+}
 
 /// Where the credits of an organization are. One credit is worth exactly $0.001 when spent.
 #[Object]
 impl CreditBalance {
     /// Whose.
     async fn organization_id(&self) -> ID {
-        ID(self.0.organization_id.to_string())
+        ID(self.row.organization_id.to_string())
     }
 
     /// Neither spent, held, expired nor taken back.
     async fn available(&self) -> Decimal {
-        self.0.available.into()
+        self.row.available.into()
     }
 
     /// Of these, given ones.
     async fn granted(&self) -> Decimal {
-        self.0.granted.into()
+        self.row.granted.into()
     }
 
     /// Of these, bought ones.
     async fn purchased(&self) -> Decimal {
-        self.0.purchased.into()
+        self.row.purchased.into()
     }
 
     /// Set aside.
     async fn held(&self) -> Decimal {
-        self.0.held.into()
+        self.row.held.into()
     }
 
     /// Spent, also on account.
     async fn consumed(&self) -> Decimal {
-        self.0.consumed.into()
+        self.row.consumed.into()
     }
 
     /// Gone because their time was over.
     async fn expired(&self) -> Decimal {
-        self.0.expired.into()
+        self.row.expired.into()
     }
 
     /// Taken back.
     async fn voided(&self) -> Decimal {
-        self.0.voided.into()
+        self.row.voided.into()
     }
 
     /// Every credit that was ever given or bought.
     async fn issued(&self) -> Decimal {
-        self.0.issued.into()
+        self.row.issued.into()
     }
 
     /// What no credits paid for yet.
     async fn owed(&self) -> Decimal {
-        self.0.owed.into()
+        self.row.owed.into()
     }
 
     /// What usage was charged, in dollars.
     async fn charged_usd(&self) -> Decimal {
-        self.0.charged.into()
+        self.row.charged.into()
     }
 
     /// Usage up to here is charged.
     async fn charged_through(&self, ctx: &Context<'_>) -> Result<LogPosition, Problem> {
-        Ok(shown(asking(ctx)?, self.0.charged_through))
+        Ok(shown(asking(ctx)?, self.row.charged_through))
     }
 
     /// The last event that changed it.
     async fn position(&self, ctx: &Context<'_>) -> Result<LogPosition, Problem> {
-        Ok(shown(asking(ctx)?, self.0.position))
+        Ok(shown(asking(ctx)?, self.row.position))
     }
 
-    /// The grants, oldest first, as they are now.
+    /// The grants, oldest first, at the same moment.
     async fn grants(
         &self,
         ctx: &Context<'_>,
@@ -101,10 +105,10 @@ impl CreditBalance {
         order_by: Option<ListOrder>,
     ) -> Result<CreditGrantConnection, Problem> {
         let page = PageArguments { first, after, last, before, order_by };
-        grants(asking(ctx)?, self.0.organization_id, page).await
+        grants(asking(ctx)?, (self.row.organization_id, self.at), page).await
     }
 
-    /// The holds, newest first, as they are now.
+    /// The holds, newest first, at the same moment.
     async fn holds(
         &self,
         ctx: &Context<'_>,
@@ -116,7 +120,7 @@ impl CreditBalance {
         order_by: Option<ListOrder>,
     ) -> Result<CreditHoldConnection, Problem> {
         let page = PageArguments { first, after, last, before, order_by };
-        holds(asking(ctx)?, self.0.organization_id, state, page).await
+        holds(asking(ctx)?, (self.row.organization_id, self.at), state, page).await
     }
 }
 
@@ -269,14 +273,10 @@ pub(super) async fn balance_of(
     at: Option<Position>,
 ) -> Result<CreditBalance, Problem> {
     asking.may_read_of(id, Resource::Billing).await?;
-    let found = if at.is_some() {
-        let rows = fold::<CreditStatement>(asking, "credit_account", &id.to_string(), at).await?;
-        rows.balances.rows().into_iter().next().cloned()
-    } else {
-        credit_statement::balance(asking.model(CreditStatement::NAME).await?, id).await?
-    };
+    let then = view(asking, CreditStatement::NAME, at).await?;
+    let found = credit_statement::balance(then, id).await?;
     // An account begins with its first movement; until then it is empty.
-    Ok(CreditBalance(found.unwrap_or_else(|| nothing(id))))
+    Ok(CreditBalance { row: found.unwrap_or_else(|| nothing(id)), at })
 }
 
 const fn nothing(organization_id: OrganizationId) -> Balance {
@@ -299,37 +299,37 @@ const fn nothing(organization_id: OrganizationId) -> Balance {
 
 async fn grants(
     asking: &Asking,
-    id: OrganizationId,
+    (id, at): (OrganizationId, Option<Position>),
     page: PageArguments,
 ) -> Result<CreditGrantConnection, Problem> {
     let plan = page.plan::<i64>(ListOrder::Ascending)?.map(|at| Position(*at));
-    let pool = asking.model(CreditStatement::NAME).await?;
-    let rows = credit_statement::grants(pool, id, &plan.walk).await?;
+    let then = view(asking, CreditStatement::NAME, at).await?;
+    let rows = credit_statement::grants(then, id, &plan.walk).await?;
     let page = Page::new(rows, &plan, |row| row.granted_position, CreditGrant);
     Ok(CreditGrantConnection::new(page, move |asking, most| {
         Box::pin(async move {
-            let pool = asking.model(CreditStatement::NAME).await?;
-            Ok(credit_statement::grants(pool, id, &Walk::ascending(most)).await?.len())
+            let then = view(asking, CreditStatement::NAME, at).await?;
+            Ok(credit_statement::grants(then, id, &Walk::ascending(most)).await?.len())
         })
     }))
 }
 
 async fn holds(
     asking: &Asking,
-    id: OrganizationId,
+    (id, at): (OrganizationId, Option<Position>),
     state: Option<String>,
     page: PageArguments,
 ) -> Result<CreditHoldConnection, Problem> {
     let plan = page.plan::<HoldId>(ListOrder::Descending)?;
-    let pool = asking.model(CreditStatement::NAME).await?;
-    let rows = credit_statement::holds(pool, id, state.as_deref(), &plan.walk).await?;
+    let then = view(asking, CreditStatement::NAME, at).await?;
+    let rows = credit_statement::holds(then, id, state.as_deref(), &plan.walk).await?;
     let page = Page::new(rows, &plan, |row| row.hold_id, CreditHold);
     Ok(CreditHoldConnection::new(page, move |asking, most| {
         let state = state.clone();
         Box::pin(async move {
-            let pool = asking.model(CreditStatement::NAME).await?;
+            let then = view(asking, CreditStatement::NAME, at).await?;
             let walk = Walk::ascending(most);
-            Ok(credit_statement::holds(pool, id, state.as_deref(), &walk).await?.len())
+            Ok(credit_statement::holds(then, id, state.as_deref(), &walk).await?.len())
         })
     }))
 }

@@ -6,7 +6,7 @@ use super::page::{Cursor, ListOrder, Page, PageArguments, connection};
 use super::scalars::{DateTime, Id, SafeInt, Word};
 use super::tenancy::Membership;
 use crate::problem::Problem;
-use crate::reading::{AsOf, Asking, at_position, fold, version};
+use crate::reading::{AsOf, Asking, at_position, fold, version, view};
 use async_graphql::{Context, ID, InputObject, Object};
 use commands::{AccessCommand, Outcome, Subject};
 use domain::access::Resource;
@@ -23,6 +23,11 @@ impl User {
     /// As they are now.
     pub(crate) const fn now(row: directory::User) -> Self {
         Self(row, None)
+    }
+
+    /// As they were at a position.
+    pub(crate) const fn then(row: directory::User, at: Position) -> Self {
+        Self(row, Some(at))
     }
 }
 
@@ -69,9 +74,10 @@ impl User {
         DateTime(self.0.created_at)
     }
 
-    /// The organizations that the user belongs to, as far as the caller may see them.
+    /// The organizations that the user belongs to at the same moment, as far as the caller may see
+    /// them.
     async fn memberships(&self, ctx: &Context<'_>) -> Result<Vec<Membership>, Problem> {
-        super::tenancy::memberships_of(asking(ctx)?, self.0.user_id).await
+        super::tenancy::memberships_of(asking(ctx)?, self.0.user_id, self.1).await
     }
 }
 
@@ -104,10 +110,11 @@ impl IdentityQuery {
         user(asking(ctx)?, id.0, as_of).await
     }
 
-    /// Users in the order of their invitation.
+    /// Users in the order of their invitation, now or as of a moment.
     async fn users(
         &self,
         ctx: &Context<'_>,
+        as_of: Option<AsOf>,
         r#where: Option<UserFilter>,
         first: Option<i32>,
         after: Option<Cursor>,
@@ -116,7 +123,7 @@ impl IdentityQuery {
         order_by: Option<ListOrder>,
     ) -> Result<UserConnection, Problem> {
         let page = PageArguments { first, after, last, before, order_by };
-        users(asking(ctx)?, r#where.unwrap_or_default(), page).await
+        users(asking(ctx)?, as_of, r#where.unwrap_or_default(), page).await
     }
 }
 
@@ -151,20 +158,22 @@ pub(crate) async fn user(
 
 async fn users(
     asking: &Asking,
+    as_of: Option<AsOf>,
     filter: UserFilter,
     page: PageArguments,
 ) -> Result<UserConnection, Problem> {
     asking.may_read(Resource::Users).await?;
     let plan = page.plan::<UserId>(ListOrder::Ascending)?;
-    let pool = asking.model(Directory::NAME).await?;
-    let rows = directory::users(pool, filter.status.as_deref(), &plan.walk).await?;
-    let page = Page::new(rows, &plan, |row| row.user_id, User::now);
+    let at = at_position(asking, as_of).await?;
+    let then = view(asking, Directory::NAME, at).await?;
+    let rows = directory::users(then, filter.status.as_deref(), &plan.walk).await?;
+    let page = Page::new(rows, &plan, |row| row.user_id, move |row| User(row, at));
     Ok(UserConnection::new(page, move |asking, most| {
         let status = filter.status.clone();
         Box::pin(async move {
-            let pool = asking.model(Directory::NAME).await?;
+            let then = view(asking, Directory::NAME, at).await?;
             let walk = Walk::ascending(most);
-            Ok(directory::users(pool, status.as_deref(), &walk).await?.len())
+            Ok(directory::users(then, status.as_deref(), &walk).await?.len())
         })
     }))
 }

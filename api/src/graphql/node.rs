@@ -56,11 +56,11 @@ async fn node(asking: &Asking, id: &str, as_of: Option<AsOf>) -> Result<Node, Pr
             service(asking, id.parse().map_err(bad)?, as_of).await.map(Node::Service)
         }
         ChargeId::PREFIX => {
-            now_only(as_of)?;
+            now_only(as_of, "bill")?;
             charge(asking, id.parse().map_err(bad)?).await.map(Node::Charge)
         }
         ServiceActionId::PREFIX => {
-            now_only(as_of)?;
+            now_only(as_of, "services")?;
             let found = service_action(asking, id.parse().map_err(bad)?).await;
             found.map(Node::ServiceAction)
         }
@@ -72,8 +72,11 @@ async fn node(asking: &Asking, id: &str, as_of: Option<AsOf>) -> Result<Node, Pr
 }
 
 /// What is a part of a longer history is not answered for a past moment by its own id.
-fn now_only(as_of: Option<AsOf>) -> Result<(), Problem> {
-    let message = "this cannot be answered for a past moment; ask for the thing it belongs to";
+fn now_only(as_of: Option<AsOf>, read_model: &str) -> Result<(), Problem> {
+    let message = format!(
+        "this cannot be answered for a past moment; ask for the thing it belongs to, or run \
+         `opscenter-replay read-model {read_model} --as-of MOMENT`"
+    );
     match as_of {
         Some(_) => Err(Problem::new(Code::AsOfUnsupported, message)),
         None => Ok(()),

@@ -8,7 +8,7 @@ use super::asking;
 use super::page::{Cursor, ListOrder, Page, PageArguments, connection};
 use super::scalars::{DateTime, Decimal, SafeInt, Word};
 use crate::problem::Problem;
-use crate::reading::{AsOf, Asking, at_position, fold};
+use crate::reading::{AsOf, Asking, at_position, fold, view};
 use async_graphql::{Context, Enum, InputObject, Object, SimpleObject};
 use domain::access::Resource;
 use domain::catalogue::model::TokenPrice;
@@ -195,11 +195,16 @@ pub(crate) struct RatesQuery;
 
 #[Object]
 impl RatesQuery {
-    /// Every meter.
-    async fn meters(&self, ctx: &Context<'_>) -> Result<Vec<Meter>, Problem> {
+    /// Every meter, now or as of a moment.
+    async fn meters(
+        &self,
+        ctx: &Context<'_>,
+        as_of: Option<AsOf>,
+    ) -> Result<Vec<Meter>, Problem> {
         let asking = asking(ctx)?;
         asking.may_browse(Resource::Settings).await?;
-        let rows = catalogue::meters(asking.model(Catalogue::NAME).await?).await?;
+        let at = at_position(asking, as_of).await?;
+        let rows = catalogue::meters(view(asking, Catalogue::NAME, at).await?).await?;
         Ok(rows.into_iter().map(Meter).collect())
     }
 
@@ -213,10 +218,11 @@ impl RatesQuery {
         model(asking(ctx)?, name.0, as_of).await
     }
 
-    /// Models in the order of their names.
+    /// Models in the order of their names, now or as of a moment.
     async fn models(
         &self,
         ctx: &Context<'_>,
+        as_of: Option<AsOf>,
         r#where: Option<ModelFilter>,
         first: Option<i32>,
         after: Option<Cursor>,
@@ -225,16 +231,17 @@ impl RatesQuery {
         order_by: Option<ListOrder>,
     ) -> Result<ModelConnection, Problem> {
         let page = PageArguments { first, after, last, before, order_by };
-        models(asking(ctx)?, r#where.unwrap_or_default(), page).await
+        models(asking(ctx)?, as_of, r#where.unwrap_or_default(), page).await
     }
 
-    /// The rate card: its newest version, or the one of a number.
+    /// The rate card: its newest version, now or as of a moment, or the one of a number.
     async fn rate_card(
         &self,
         ctx: &Context<'_>,
         version: Option<u32>,
+        as_of: Option<AsOf>,
     ) -> Result<Option<RateCard>, Problem> {
-        rate_card(asking(ctx)?, version).await
+        rate_card(asking(ctx)?, version, as_of).await
     }
 }
 
@@ -252,27 +259,34 @@ async fn model(asking: &Asking, name: ModelName, as_of: Option<AsOf>) -> Result<
 
 async fn models(
     asking: &Asking,
+    as_of: Option<AsOf>,
     filter: ModelFilter,
     page: PageArguments,
 ) -> Result<ModelConnection, Problem> {
     asking.may_browse(Resource::Models).await?;
     let plan = page.plan::<ModelName>(ListOrder::Ascending)?;
-    let (pool, provider) = (asking.model(Catalogue::NAME).await?, filter.provider);
-    let rows = catalogue::models(pool, provider.as_deref(), &plan.walk).await?;
+    let at = at_position(asking, as_of).await?;
+    let (then, provider) = (view(asking, Catalogue::NAME, at).await?, filter.provider);
+    let rows = catalogue::models(then, provider.as_deref(), &plan.walk).await?;
     let page = Page::new(rows, &plan, |row| row.model.clone(), Model);
     Ok(ModelConnection::new(page, move |asking, most| {
         let provider = provider.clone();
         Box::pin(async move {
-            let pool = asking.model(Catalogue::NAME).await?;
+            let then = view(asking, Catalogue::NAME, at).await?;
             let walk = Walk::ascending(most);
-            Ok(catalogue::models(pool, provider.as_deref(), &walk).await?.len())
+            Ok(catalogue::models(then, provider.as_deref(), &walk).await?.len())
         })
     }))
 }
 
-async fn rate_card(asking: &Asking, version: Option<u32>) -> Result<Option<RateCard>, Problem> {
+async fn rate_card(
+    asking: &Asking,
+    version: Option<u32>,
+    as_of: Option<AsOf>,
+) -> Result<Option<RateCard>, Problem> {
     asking.may_browse(Resource::Billing).await?;
-    let rows = catalogue::rate_cards(asking.model(Catalogue::NAME).await?).await?;
+    let at = at_position(asking, as_of).await?;
+    let rows = catalogue::rate_cards(view(asking, Catalogue::NAME, at).await?).await?;
     let found = match version {
         Some(version) => rows.into_iter().find(|row| row.version == version),
         None => rows.into_iter().last(),

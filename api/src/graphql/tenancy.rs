@@ -10,7 +10,7 @@ use super::identity::User;
 use super::page::{Cursor, ListOrder, Page, PageArguments, connection};
 use super::scalars::{DateTime, Id, SafeInt, Word};
 use crate::problem::Problem;
-use crate::reading::{AsOf, Asking, at_position, fold, version};
+use crate::reading::{AsOf, Asking, at_position, fold, version, view};
 use async_graphql::{Context, Enum, ID, Object};
 use domain::access::Resource;
 use domain::values::{Code, OrganizationId, Text, UserId};
@@ -115,7 +115,7 @@ impl Organization {
 connection!(OrganizationConnection, OrganizationEdge of Organization);
 
 /// Somebody who belongs to an organization.
-pub(crate) struct Member(directory::Member);
+pub(crate) struct Member(directory::Member, Option<Position>);
 
 /// Somebody who belongs to an organization.
 #[Object]
@@ -127,7 +127,7 @@ impl Member {
 
     /// Who; null for whoever may not look at people.
     async fn user(&self, ctx: &Context<'_>) -> Result<Option<User>, Problem> {
-        member_user(asking(ctx)?, &self.0).await
+        member_user(asking(ctx)?, &self.0, self.1).await
     }
 
     /// As what.
@@ -144,7 +144,7 @@ impl Member {
 connection!(MemberConnection, MemberEdge of Member);
 
 /// An organization that somebody belongs to.
-pub(crate) struct Membership(directory::Member);
+pub(crate) struct Membership(directory::Member, Option<Position>);
 
 /// An organization that somebody belongs to.
 #[Object]
@@ -156,7 +156,7 @@ impl Membership {
 
     /// Which.
     async fn organization(&self, ctx: &Context<'_>) -> Result<Option<Organization>, Problem> {
-        row(asking(ctx)?, self.0.organization_id).await
+        row(asking(ctx)?, self.0.organization_id, self.1).await
     }
 
     /// As what.
@@ -241,7 +241,16 @@ pub(crate) async fn organization(
 }
 
 /// An organization that the caller may know of already.
-async fn row(asking: &Asking, id: OrganizationId) -> Result<Option<Organization>, Problem> {
+async fn row(
+    asking: &Asking,
+    id: OrganizationId,
+    at: Option<Position>,
+) -> Result<Option<Organization>, Problem> {
+    if at.is_some() {
+        let rows = fold::<Directory>(asking, "organization", &id.to_string(), at).await?;
+        let found = rows.organizations.rows().into_iter().next().cloned();
+        return Ok(found.map(|row| Organization { row, at }));
+    }
     let _pool = asking.model(Directory::NAME).await?;
     let found = asking.loaders.directory.load_one(id).await?;
     Ok(found.map(|row| Organization { row, at: None }))
@@ -270,23 +279,24 @@ async fn visible(
         return Ok(directory::organizations(pool, Scope::Everything, walk).await?);
     }
     let Some(user_id) = asking.caller.user_id() else { return Ok(Vec::new()) };
-    let mine = memberships_of(asking, user_id).await?;
+    let mine = memberships_of(asking, user_id, None).await?;
     let mine = mine.into_iter().map(|membership| membership.0.organization_id).collect();
     let ids = walk.over(mine, |id| *id);
     let mut found = asking.loaders.directory.load_many(ids.clone()).await?;
     Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
 }
 
-/// Memberships of somebody, as far as the caller may see the organizations.
+/// Memberships of somebody, now or at a position, as far as the caller may see the organizations.
 pub(super) async fn memberships_of(
     asking: &Asking,
     user_id: UserId,
+    at: Option<Position>,
 ) -> Result<Vec<Membership>, Problem> {
-    let pool = asking.model(Directory::NAME).await?;
+    let then = view(asking, Directory::NAME, at).await?;
     let mut visible = Vec::new();
-    for member in directory::memberships(pool, user_id).await? {
+    for member in directory::memberships(then, user_id).await? {
         match asking.may_read_of(member.organization_id, Resource::Organizations).await {
-            Ok(()) => visible.push(Membership(member)),
+            Ok(()) => visible.push(Membership(member, at)),
             Err(problem) if problem.is_denial() => {}
             Err(problem) => return Err(problem),
         }
@@ -302,7 +312,7 @@ async fn members(
 ) -> Result<MemberConnection, Problem> {
     let plan = page.plan::<UserId>(ListOrder::Ascending)?;
     let rows = members_at(asking, id, at, &plan.walk).await?;
-    let page = Page::new(rows, &plan, |row| row.user_id, Member);
+    let page = Page::new(rows, &plan, |row| row.user_id, move |row| Member(row, at));
     Ok(MemberConnection::new(page, move |asking, most| {
         Box::pin(async move { Ok(members_at(asking, id, at, &Walk::ascending(most)).await?.len()) })
     }))
@@ -323,11 +333,20 @@ async fn members_at(
     Ok(met.into_iter().cloned().collect())
 }
 
-async fn member_user(asking: &Asking, member: &directory::Member) -> Result<Option<User>, Problem> {
+async fn member_user(
+    asking: &Asking,
+    member: &directory::Member,
+    at: Option<Position>,
+) -> Result<Option<User>, Problem> {
     match asking.may_read_of(member.organization_id, Resource::Users).await {
         Ok(()) => {}
         Err(problem) if problem.is_denial() => return Ok(None),
         Err(problem) => return Err(problem),
+    }
+    if let Some(position) = at {
+        let rows = fold::<Directory>(asking, "user", &member.user_id.to_string(), at).await?;
+        let found = rows.users.rows().into_iter().next().cloned();
+        return Ok(found.map(|row| User::then(row, position)));
     }
     let _pool = asking.model(Directory::NAME).await?;
     Ok(asking.loaders.directory.load_one(member.user_id).await?.map(User::now))

@@ -3,13 +3,14 @@
 //! A handler is a pure function from an event and rows to rows, so that the rows of one thing at a
 //! past position are what it makes of that thing's stream up to there. There is no second
 //! description of anything: what can be asked now can be asked for then, in the same shape. It
-//! works for what lives in one stream; what adds up many streams is not answered for the past.
+//! works for what lives in one stream. Lists and sums add up many streams: they are answered from
+//! read models that keep every version of their rows. What is neither is not answered for the past.
 
 use super::{Asking, own_position};
 use crate::graphql::{DateTime, LogPosition};
 use crate::problem::{Code, Problem};
 use event_log::{Position, StreamId};
-use projections::{Occurrence, Projection};
+use projections::{Occurrence, Projection, View};
 
 /// A past moment: a time, or a place in the log. Both include what stands exactly there.
 #[derive(async_graphql::OneofObject, Clone, Copy)]
@@ -61,6 +62,19 @@ pub(crate) async fn fold<P: Projection>(
         P::apply(&occurrence, &mut rows).map_err(|e| Problem::internal(&e))?;
     }
     Ok(rows)
+}
+
+/// A read model as of a position, once it is as far as that, or as it is now.
+pub(crate) async fn view<'a>(
+    asking: &'a Asking,
+    name: &'static str,
+    at: Option<Position>,
+) -> Result<View<'a>, Problem> {
+    let pool = match at {
+        None => asking.model(name).await?,
+        Some(at) => asking.model_after(name, at).await?,
+    };
+    Ok(View::at(pool, at))
 }
 
 /// How many events one stream has, up to a position or up to now.

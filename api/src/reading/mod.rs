@@ -4,14 +4,15 @@
 //! * [`access`]: permission and scope, asked once each in a request.
 //! * [`freshness`]: the read models that a request uses, and waiting for just those.
 //! * [`loaders`]: what many rows of one answer point to, read together.
-//! * [`history`]: things as they were, by folding one stream through the read model's own handler.
+//! * [`history`]: things as they were, by folding one stream through the read model's own handler;
+//!   lists as they were, from the versions of their rows.
 
 mod access;
 mod freshness;
 mod history;
 mod loaders;
 
-pub(crate) use history::{AsOf, at_position, fold, version};
+pub(crate) use history::{AsOf, at_position, fold, version, view};
 
 use crate::problem::{Code, Problem};
 use commands::{Caller, Executor, Receipt};

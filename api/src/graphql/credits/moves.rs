@@ -28,7 +28,7 @@ async fn balance_after(
     let position = outcome.receipt.position;
     let pool = asking.model_after(CreditStatement::NAME, position).await?;
     let found = credit_statement::balance(pool, id).await?;
-    Ok(Some(CreditBalance(found.unwrap_or_else(|| nothing(id)))))
+    Ok(Some(CreditBalance { row: found.unwrap_or_else(|| nothing(id)), at: None }))
 }
 
 payload! {
