@@ -201,7 +201,10 @@ pub async fn models<'a>(
 }
 
 /// One model.
-pub async fn model<'a>(view: impl Into<View<'a>>, name: &ModelName) -> Result<Option<Model>, ReadError> {
+pub async fn model<'a>(
+    view: impl Into<View<'a>>,
+    name: &ModelName,
+) -> Result<Option<Model>, ReadError> {
     let view = view.into();
     Select::of_view::<Model>(view).and("model = ", name.to_string()).one(view.pool).await
 }

@@ -14,6 +14,10 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{FromRow, PgPool, Row};
 use std::collections::BTreeSet;
 
+mod state;
+
+pub use state::State;
+
 /// Numbers our advisory locks, apart from those of the log.
 pub(crate) const LOCKS: i32 = 1_869_640_548;
 
@@ -46,53 +50,6 @@ comment on table read_model.projection is
     'Every generation of every read model: how far it is, and whether readers see it.';
 comment on table read_model.parked is
     'Events that a read model set aside, with all later ones of the same thing, until retried.';";
-
-/// What is happening to a generation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// It is made from the beginning of the log.
-    Building,
-    /// It has its rows, and takes in what was recorded meanwhile.
-    CatchingUp,
-    /// It is as far as the live one, and is compared with it.
-    Ready,
-    /// It follows the log.
-    Live,
-    /// It stands before an event that it could not take in.
-    Stopped,
-    /// Another took its place; kept for going back.
-    Retired,
-}
-
-impl State {
-    /// As it is written.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Building => "building",
-            Self::CatchingUp => "catching_up",
-            Self::Ready => "ready",
-            Self::Live => "live",
-            Self::Stopped => "stopped",
-            Self::Retired => "retired",
-        }
-    }
-
-    pub(crate) fn read(text: &str) -> Result<Self, sqlx::Error> {
-        Ok(match text {
-            "building" => Self::Building,
-            "catching_up" => Self::CatchingUp,
-            "ready" => Self::Ready,
-            "live" => Self::Live,
-            "stopped" => Self::Stopped,
-            "retired" => Self::Retired,
-            other => {
-                let source = format!("{other:?} is no state of a read model").into();
-                return Err(sqlx::Error::ColumnDecode { index: "state".to_owned(), source });
-            }
-        })
-    }
-}
 
 /// How a generation stands.
 #[derive(Clone, Debug, PartialEq, Eq)]

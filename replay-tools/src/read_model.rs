@@ -1,4 +1,5 @@
-//! `read-model`: a whole read model as it was at a moment, folded for this question and thrown away.
+//! `read-model`: a whole read model as it was at a moment, folded for this question and thrown
+//! away.
 //!
 //! It works for every read model and every moment, at the price of reading the log from its
 //! beginning. How many events that are is counted first, and beyond a bound it is refused, with

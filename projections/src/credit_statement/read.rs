@@ -1,9 +1,9 @@
 //! How statements, balances, grants and holds are read.
 
 use super::rows::{Balance, Grant, Hold, StatementLine};
+use crate::columns::{micro_credits, micro_dollars};
 use crate::read::{ReadError, Scope, Select, View};
 use crate::walk::Walk;
-use crate::columns::{micro_credits, micro_dollars};
 use domain::Instant;
 use domain::values::{Credits, HoldId, MicroDollars, OrganizationId};
 use event_log::Position;

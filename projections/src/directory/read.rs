@@ -10,7 +10,10 @@ use sqlx::PgPool;
 ///
 /// # Errors
 /// See [`ReadError`]; so for all of these.
-pub async fn user<'a>(view: impl Into<View<'a>>, user_id: UserId) -> Result<Option<User>, ReadError> {
+pub async fn user<'a>(
+    view: impl Into<View<'a>>,
+    user_id: UserId,
+) -> Result<Option<User>, ReadError> {
     let view = view.into();
     let user_id = user_id.to_string();
     Select::of_view::<User>(view).and("user_id = ", user_id).one(view.pool).await
@@ -23,13 +26,14 @@ pub async fn users_by_id(pool: &PgPool, ids: &[UserId]) -> Result<Vec<User>, Rea
 }
 
 /// Organizations with these ids, in any order.
-pub async fn organizations_by_id(
-    pool: &PgPool,
+pub async fn organizations_by_id<'a>(
+    view: impl Into<View<'a>>,
     ids: &[OrganizationId],
 ) -> Result<Vec<Organization>, ReadError> {
+    let view = view.into();
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-    let select = Select::from::<Organization>().and("organization_id = any(", ids).text(")");
-    select.all(pool, "organization_id").await
+    let select = Select::of_view::<Organization>(view).and("organization_id = any(", ids);
+    select.text(")").all(view.pool, "organization_id").await
 }
 
 /// Users along their ids, which is the order they were invited in.
@@ -89,10 +93,16 @@ pub async fn members<'a>(
 }
 
 /// The organizations somebody belongs to.
-pub async fn memberships<'a>(view: impl Into<View<'a>>, user_id: UserId) -> Result<Vec<Member>, ReadError> {
+pub async fn memberships<'a>(
+    view: impl Into<View<'a>>,
+    user_id: UserId,
+) -> Result<Vec<Member>, ReadError> {
     let view = view.into();
     let user_id = user_id.to_string();
-    Select::of_view::<Member>(view).and("user_id = ", user_id).all(view.pool, "organization_id").await
+    Select::of_view::<Member>(view)
+        .and("user_id = ", user_id)
+        .all(view.pool, "organization_id")
+        .await
 }
 
 /// The roles that were defined here.
@@ -111,7 +121,10 @@ pub async fn api_key_by_public_part(
 }
 
 /// The API keys that act for somebody.
-pub async fn api_keys_of_user<'a>(view: impl Into<View<'a>>, user_id: UserId) -> Result<Vec<ApiKey>, ReadError> {
+pub async fn api_keys_of_user<'a>(
+    view: impl Into<View<'a>>,
+    user_id: UserId,
+) -> Result<Vec<ApiKey>, ReadError> {
     let view = view.into();
     let user_id = user_id.to_string();
     Select::of_view::<ApiKey>(view).and("user_id = ", user_id).all(view.pool, "api_key_id").await

@@ -33,7 +33,9 @@ table! {
 
 table! {
     /// An organization.
-    pub struct Organization in "directory_organization" (organization_id: OrganizationId), temporal {
+    pub struct Organization in "directory_organization"
+        (organization_id: OrganizationId), temporal
+    {
         /// Which.
         organization_id: OrganizationId = "text collate \"C\" not null",
         /// The short name that people type.

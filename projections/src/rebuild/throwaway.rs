@@ -1,4 +1,5 @@
-//! Read models as they were: a copy in memory, folded from the beginning of the log and thrown away.
+//! Read models as they were: a copy in memory, folded from the beginning of the log and thrown
+//! away.
 
 use super::RebuildError;
 use super::pages::pages;

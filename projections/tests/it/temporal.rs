@@ -11,7 +11,9 @@ use domain::values::Credits;
 use event_log::{CommitMode, EventLog, Position};
 use projections::rebuild::{Past, build_to};
 use projections::table::{Row, Table};
-use projections::{Options, Runtime, Scope, View, Walk, catalogue, credit_statement, directory};
+use projections::{
+    Definition, Options, Runtime, Scope, View, Walk, catalogue, credit_statement, directory,
+};
 use proptest::test_runner::{Config, TestRunner};
 use sqlx::{AssertSqlSafe, PgPool};
 use test_postgres::Server;
@@ -74,11 +76,12 @@ fn every_table_with_versions_is_among_those_that_are_compared_here() {
     let mut here = Vec::new();
     macro_rules! count {
         ($Projection:ty: $($table:ident),*) => {
-            here.push(([$(stringify!($table)),*].len(), projections::Definition::of::<$Projection>()));
+            let definition = Definition::of::<$Projection>();
+            here.push(([$(stringify!($table)),*].len(), definition));
         };
     }
     each_temporal!(count);
-    let versions = |definition: &projections::Definition| {
+    let versions = |definition: &Definition| {
         definition.tables().iter().filter(|spec| spec.history.is_some()).count()
     };
     for (count, definition) in &here {
