@@ -126,17 +126,22 @@ impl AccessQuery {
         Ok(built_in().chain(rows.iter().map(defined)).collect())
     }
 
-    /// API keys of a user; of whoever asks when none is named.
+    /// API keys of a user, now or as of a moment; of whoever asks when none is named.
     async fn api_keys(
         &self,
         ctx: &Context<'_>,
         user_id: Option<Id<UserId>>,
+        as_of: Option<AsOf>,
     ) -> Result<Vec<ApiKey>, Problem> {
-        api_keys(asking(ctx)?, user_id.map(|id| id.0)).await
+        api_keys(asking(ctx)?, user_id.map(|id| id.0), as_of).await
     }
 }
 
-async fn api_keys(asking: &Asking, user_id: Option<UserId>) -> Result<Vec<ApiKey>, Problem> {
+async fn api_keys(
+    asking: &Asking,
+    user_id: Option<UserId>,
+    as_of: Option<AsOf>,
+) -> Result<Vec<ApiKey>, Problem> {
     asking.signed_in()?;
     let own = asking.caller.user_id();
     let user_id = user_id.or(own);
@@ -144,8 +149,9 @@ async fn api_keys(asking: &Asking, user_id: Option<UserId>) -> Result<Vec<ApiKey
     if own != Some(user_id) {
         asking.may_read(Resource::ApiKeys).await?;
     }
-    let pool = asking.model(Directory::NAME).await?;
-    let rows = directory::api_keys_of_user(pool, user_id).await?;
+    let at = at_position(asking, as_of).await?;
+    let then = view(asking, Directory::NAME, at).await?;
+    let rows = directory::api_keys_of_user(then, user_id).await?;
     let visible = |row: &directory::ApiKey| {
         let only = asking.caller.only_organization();
         only.is_none() || row.organization_id == only

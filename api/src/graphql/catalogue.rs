@@ -246,11 +246,7 @@ impl CatalogueQuery {
     }
 
     /// Every add-on, now or as of a moment.
-    async fn add_ons(
-        &self,
-        ctx: &Context<'_>,
-        as_of: Option<AsOf>,
-    ) -> Result<Vec<AddOn>, Problem> {
+    async fn add_ons(&self, ctx: &Context<'_>, as_of: Option<AsOf>) -> Result<Vec<AddOn>, Problem> {
         let asking = asking(ctx)?;
         asking.may_browse(Resource::Billing).await?;
         let at = at_position(asking, as_of).await?;

@@ -196,11 +196,7 @@ pub(crate) struct RatesQuery;
 #[Object]
 impl RatesQuery {
     /// Every meter, now or as of a moment.
-    async fn meters(
-        &self,
-        ctx: &Context<'_>,
-        as_of: Option<AsOf>,
-    ) -> Result<Vec<Meter>, Problem> {
+    async fn meters(&self, ctx: &Context<'_>, as_of: Option<AsOf>) -> Result<Vec<Meter>, Problem> {
         let asking = asking(ctx)?;
         asking.may_browse(Resource::Settings).await?;
         let at = at_position(asking, as_of).await?;

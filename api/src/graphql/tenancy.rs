@@ -188,10 +188,12 @@ impl TenancyQuery {
         organization(asking, id, as_of).await
     }
 
-    /// The organizations that the caller may see, in the order of their creation.
+    /// The organizations that the caller may see, now or as of a moment, in the order of their
+    /// creation.
     async fn organizations(
         &self,
         ctx: &Context<'_>,
+        as_of: Option<AsOf>,
         first: Option<i32>,
         after: Option<Cursor>,
         last: Option<i32>,
@@ -199,7 +201,7 @@ impl TenancyQuery {
         order_by: Option<ListOrder>,
     ) -> Result<OrganizationConnection, Problem> {
         let page = PageArguments { first, after, last, before, order_by };
-        organizations(asking(ctx)?, page).await
+        organizations(asking(ctx)?, as_of, page).await
     }
 }
 
@@ -258,31 +260,40 @@ async fn row(
 
 async fn organizations(
     asking: &Asking,
+    as_of: Option<AsOf>,
     page: PageArguments,
 ) -> Result<OrganizationConnection, Problem> {
     let plan = page.plan::<OrganizationId>(ListOrder::Ascending)?;
-    let rows = visible(asking, &plan.walk).await?;
-    let object = |row| Organization { row, at: None };
+    let at = at_position(asking, as_of).await?;
+    let rows = visible(asking, at, &plan.walk).await?;
+    let object = move |row| Organization { row, at };
     let page = Page::new(rows, &plan, |row| row.organization_id, object);
-    Ok(OrganizationConnection::new(page, |asking, most| {
-        Box::pin(async move { Ok(visible(asking, &Walk::ascending(most)).await?.len()) })
+    Ok(OrganizationConnection::new(page, move |asking, most| {
+        Box::pin(async move { Ok(visible(asking, at, &Walk::ascending(most)).await?.len()) })
     }))
 }
 
-/// All organizations for who may see all, else those the caller belongs to.
+/// All organizations for who may see all, else those the caller belonged to and may see now.
 async fn visible(
     asking: &Asking,
+    at: Option<Position>,
     walk: &Walk<OrganizationId>,
 ) -> Result<Vec<directory::Organization>, Problem> {
+    let then = view(asking, Directory::NAME, at).await?;
     if asking.reads_all(Resource::Organizations).await? {
-        let pool = asking.model(Directory::NAME).await?;
-        return Ok(directory::organizations(pool, Scope::Everything, walk).await?);
+        return Ok(directory::organizations(then, Scope::Everything, walk).await?);
     }
     let Some(user_id) = asking.caller.user_id() else { return Ok(Vec::new()) };
-    let mine = memberships_of(asking, user_id, None).await?;
+    let mine = memberships_of(asking, user_id, at).await?;
     let mine = mine.into_iter().map(|membership| membership.0.organization_id).collect();
     let ids = walk.over(mine, |id| *id);
-    let mut found = asking.loaders.directory.load_many(ids.clone()).await?;
+    let mut found = match at {
+        None => asking.loaders.directory.load_many(ids.clone()).await?,
+        Some(_) => {
+            let rows = directory::organizations_by_id(then, &ids).await?;
+            rows.into_iter().map(|row| (row.organization_id, row)).collect()
+        }
+    };
     Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
 }
 
