@@ -14,6 +14,7 @@ mod lost_moments;
 mod pages;
 mod permissions;
 mod programs;
+mod read_models;
 mod receipts;
 mod refusals;
 mod schema;

@@ -5,6 +5,7 @@ mod as_of;
 mod erasure_report;
 mod events;
 mod explain;
+mod killed;
 mod read_model;
 mod rebuild;
 mod server;
