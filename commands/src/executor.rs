@@ -16,6 +16,7 @@ use crate::loader::{Freshness, Loader};
 use crate::plan::{Plan, Planner};
 use crate::price_book::PriceBooks;
 use crate::workers::OpenAction;
+use domain::{Aggregate, Event, OfAnotherKind};
 use event_log::{Append, AppendError, CommandKey, EventLog, KeyRing, Position, StreamId};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -109,7 +110,7 @@ impl Executor {
     #[must_use]
     pub fn new(log: EventLog, keys: KeyRing, clock: Arc<dyn Clock>) -> Self {
         let inner = Inner {
-            loader: Loader::new(log.clone()),
+            loader: Loader::new(log.clone(), keys.clone()),
             denials: Denials::default(),
             price_books: PriceBooks::default(),
             service_news: tokio::sync::Notify::new(),
@@ -138,6 +139,20 @@ impl Executor {
     #[must_use]
     pub fn clock(&self) -> &dyn Clock {
         &*self.inner.clock
+    }
+
+    /// One thing as it was at a position, folded from its own events, and the version of its stream
+    /// then; zero when it had no events yet. The id is empty for what there is only one of.
+    ///
+    /// # Errors
+    /// When the log does not answer, or holds an event that this program does not know.
+    pub async fn as_of<A>(&self, id: &str, at: Position) -> Result<(A, i64), Failure>
+    where
+        A: Aggregate,
+        A::Event: TryFrom<Event, Error = OfAnotherKind>,
+    {
+        let loaded = self.inner.loader.load_at::<A>(id, at).await?;
+        Ok((loaded.state, loaded.version))
     }
 
     /// Carries out a command once, however often it is asked with the same id.

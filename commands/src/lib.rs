@@ -22,6 +22,7 @@ mod ids;
 mod loader;
 mod plan;
 mod price_book;
+mod snapshots;
 mod usage;
 pub mod workers;
 

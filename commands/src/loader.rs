@@ -3,10 +3,13 @@
 //! A kept state may be behind what other processes appended. That is safe for a yes, because the
 //! append checks the version it was decided at; a no is only given on a state that was just read.
 //! Only what is on disk is folded: a version that a crash took back would come again as another.
+//! A stream that is not kept here is folded from its newest snapshot on, if it has one; one that
+//! grew far beyond it gets another, beside the command that made it grow (`snapshots.rs`).
 
 use crate::failure::Failure;
+use crate::snapshots::{EVERY, Snapshots};
 use domain::{Aggregate, Event, OfAnotherKind};
-use event_log::{EventLog, Position, Recorded, StreamId};
+use event_log::{EventLog, KeyRing, Position, Recorded, StreamId};
 use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,12 +35,15 @@ pub(crate) struct Loaded<A> {
 
 struct Kept {
     version: i64,
+    /// Up to where its snapshots are taken care of.
+    snapshot: i64,
     state: Arc<dyn Any + Send + Sync>,
 }
 
 /// Loads aggregates; shared by everything that decides in this process.
 pub(crate) struct Loader {
     log: EventLog,
+    snapshots: Snapshots,
     kept: Mutex<HashMap<StreamId, Kept>>,
 }
 
@@ -48,8 +54,9 @@ pub(crate) fn stream_of<A: Aggregate>(id: &str) -> Result<StreamId, Failure> {
 }
 
 impl Loader {
-    pub(crate) fn new(log: EventLog) -> Self {
-        Self { log, kept: Mutex::default() }
+    pub(crate) fn new(log: EventLog, keys: KeyRing) -> Self {
+        let snapshots = Snapshots::new(log.clone(), keys);
+        Self { log, snapshots, kept: Mutex::default() }
     }
 
     /// The state of one aggregate.
@@ -63,7 +70,7 @@ impl Loader {
         let known = match kept {
             Some(loaded) if freshness == Freshness::Kept => return Ok(loaded),
             Some(loaded) => loaded,
-            None => Loaded { state: A::default(), version: 0 },
+            None => self.from_snapshot::<A>(&stream).await,
         };
         let news = self.log.read_stream_settled(&stream, known.version).await?;
         if news.is_empty() {
@@ -81,8 +88,32 @@ impl Loader {
         A::Event: TryFrom<Event, Error = OfAnotherKind>,
     {
         let stream = stream_of::<A>(id)?;
-        let events = self.log.read_stream(&stream, 0, Some(at)).await?;
-        fold_into(Loaded { state: A::default(), version: 0 }, &events)
+        let newest = match self.version_kept(&stream) {
+            Some(version) if version < EVERY => None,
+            Some(_) | None => self.snapshots.newest::<A>(&stream, at).await,
+        };
+        let begin = newest.unwrap_or(Loaded { state: A::default(), version: 0 });
+        let events = self.log.read_stream(&stream, begin.version, Some(at)).await?;
+        fold_into(begin, &events)
+    }
+
+    /// Where folding begins that nothing in memory helps.
+    async fn from_snapshot<A: Aggregate>(&self, stream: &StreamId) -> Loaded<A> {
+        let newest = self.snapshots.newest::<A>(stream, Position(i64::MAX)).await;
+        let Some(loaded) = newest else {
+            return Loaded { state: A::default(), version: 0 };
+        };
+        let state: Arc<dyn Any + Send + Sync> = Arc::new(loaded.state.clone());
+        let (version, snapshot) = (loaded.version, loaded.version);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.entry(stream.clone()).or_insert(Kept { version, snapshot, state });
+        drop(kept);
+        loaded
+    }
+
+    fn version_kept(&self, stream: &StreamId) -> Option<i64> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.get(stream).map(|kept| kept.version)
     }
 
     fn recall<A: Aggregate>(&self, stream: &StreamId) -> Option<Loaded<A>> {
@@ -94,12 +125,22 @@ impl Loader {
         Some(Loaded { state: (*state).clone(), version })
     }
 
-    /// Keeps a state, unless a newer one is kept already.
-    pub(crate) fn keep<A: Aggregate>(&self, stream: &StreamId, loaded: &Loaded<A>) {
+    /// Keeps a state, unless a newer one is kept already. It must be of events that are on disk.
+    pub(crate) fn keep<A>(&self, stream: &StreamId, loaded: &Loaded<A>)
+    where
+        A: Aggregate,
+        A::Event: TryFrom<Event, Error = OfAnotherKind>,
+    {
         let state: Arc<dyn Any + Send + Sync> = Arc::new(loaded.state.clone());
+        let version = loaded.version;
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.get(stream).is_some_and(|known| known.version >= loaded.version) {
+        let known = kept.get(stream);
+        if known.is_some_and(|known| known.version >= version) {
             return;
+        }
+        let mut snapshot = known.map_or(0, |known| known.snapshot);
+        if version - snapshot >= EVERY && self.snapshots.leave::<A>(stream) {
+            snapshot = version - version % EVERY;
         }
         if kept.len() >= KEPT_MAX {
             let mut odd = false;
@@ -108,7 +149,7 @@ impl Loader {
                 odd
             });
         }
-        kept.insert(stream.clone(), Kept { version: loaded.version, state });
+        kept.insert(stream.clone(), Kept { version, snapshot, state });
     }
 }
 

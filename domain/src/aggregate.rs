@@ -1,10 +1,17 @@
 //! Decide and evolve: the one shape of every rule in this crate.
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 /// A thing with a history of its own, decided on and evolved purely.
 ///
 /// Ids, time, prices and limits come in with the command as recorded inputs: neither function reads
 /// a clock, makes a random number or knows a database.
-pub trait Aggregate: Default + Clone + Send + Sync + 'static {
+///
+/// The state can be written and read back, so that a long history need not be folded every time.
+pub trait Aggregate:
+    Default + Clone + Serialize + DeserializeOwned + Send + Sync + 'static
+{
     /// What can be asked of it.
     type Command: Send;
     /// What can have happened to it.

@@ -11,6 +11,7 @@ use crate::aggregate::Aggregate;
 use crate::events::events;
 use crate::identity::api_key::hash_secret;
 use crate::values::{Text, UserId};
+use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
 events! {
@@ -95,7 +96,7 @@ impl Refusal {
 }
 
 /// The installation as far as rules need to know.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Installation {
     link: Option<(String, Instant)>,
     /// The first administrator, once there is one.

@@ -54,5 +54,5 @@ pub use read::ReadError;
 pub use read_ahead::Stretch;
 pub use record::{InvalidStream, NewEvent, Recorded, StreamId};
 pub use signing_keys::{KeyState, SigningKey, SigningKeyError, SigningKeys};
-pub use snapshots::{Snapshot, snapshot_load, snapshot_store};
+pub use snapshots::{KeptSnapshot, Snapshot};
 pub use usage::{UsageBatch, UsageOutcome, UsageReceipt, UsageRecord};

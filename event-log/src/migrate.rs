@@ -35,10 +35,11 @@ const MIGRATIONS: &[Migration] = &[
     migration!(6, "0006_lone_commands"),
     migration!(7, "0007_evidence"),
     migration!(8, "0008_personal_data"),
+    migration!(9, "0009_snapshots"),
 ];
 
 /// The schema version this program works with.
-pub const SCHEMA_VERSION: i32 = 8;
+pub const SCHEMA_VERSION: i32 = 9;
 
 /// How a new log is laid out; an existing one keeps what it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -212,6 +212,25 @@ pub(crate) async fn stream_range(
     Ok(rows.iter().map(recorded).collect::<Result<Vec<_>, _>>()?)
 }
 
+/// Up to `limit` events of a stream after a version.
+pub(crate) async fn stream_page(
+    connection: &mut PgConnection,
+    stream: &StreamId,
+    after_version: i64,
+    limit: i64,
+) -> Result<Vec<Recorded>, ReadError> {
+    let rows = sqlx::query(concat!(
+        columns!(),
+        "where stream = $1 and stream_version > $2 order by stream_version limit $3"
+    ))
+    .bind(stream.as_str())
+    .bind(after_version)
+    .bind(limit)
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.iter().map(recorded).collect::<Result<Vec<_>, _>>()?)
+}
+
 /// Returns once everything that was visible before is on disk.
 pub(crate) async fn flush(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     let sql = "select event_log.flush(case when has_function_privilege(

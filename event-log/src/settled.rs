@@ -6,7 +6,7 @@
 //! disk: a crash in between breaks the connection, and there is no answer. What this process was
 //! told to be on disk before it reads needs no waiting.
 
-use crate::read::{flush, head, range, stream_range};
+use crate::read::{flush, head, range, stream_page, stream_range};
 use crate::{EventLog, Position, ReadError, Recorded, StreamId};
 use sqlx::postgres::PgConnection;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -76,6 +76,20 @@ impl EventLog {
         let known = self.on_disk().known();
         let mut connection = self.pool().acquire().await?;
         let events = stream_range(&mut connection, stream, after_version, None).await?;
+        self.settle_events(&mut connection, &events, known).await?;
+        Ok(events)
+    }
+
+    /// Up to `limit` events of a stream after a version; all of them on disk.
+    pub async fn read_stream_page_settled(
+        &self,
+        stream: &StreamId,
+        after_version: i64,
+        limit: i64,
+    ) -> Result<Vec<Recorded>, ReadError> {
+        let known = self.on_disk().known();
+        let mut connection = self.pool().acquire().await?;
+        let events = stream_page(&mut connection, stream, after_version, limit).await?;
         self.settle_events(&mut connection, &events, known).await?;
         Ok(events)
     }

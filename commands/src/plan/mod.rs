@@ -168,7 +168,7 @@ impl<'a> Planner<'a> {
     ) -> Result<(), Failure>
     where
         A: Aggregate,
-        A::Event: Into<Event>,
+        A::Event: Into<Event> + TryFrom<Event, Error = OfAnotherKind>,
     {
         let stream = stream_of::<A>(id)?;
         let version = loaded.version;

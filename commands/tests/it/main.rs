@@ -7,5 +7,6 @@ mod credits;
 mod erasure;
 mod purchases;
 mod services;
+mod snapshots;
 mod usage;
 mod world;

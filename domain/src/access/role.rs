@@ -4,6 +4,7 @@ use crate::access::permission::{BUILT_IN_ROLES, Permission};
 use crate::aggregate::Aggregate;
 use crate::events::events;
 use crate::values::Code;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 events! {
@@ -61,7 +62,7 @@ impl Refusal {
 }
 
 /// A role as far as rules need to know.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Role {
     /// Name and permissions; `None` when it was never defined or was deleted.
     pub defined: Option<(Code, BTreeSet<Permission>)>,

@@ -3,6 +3,7 @@
 use crate::aggregate::Aggregate;
 use crate::events::events;
 use crate::values::{Code, Money, Text};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 events! {
@@ -50,7 +51,7 @@ impl Refusal {
 }
 
 /// An add-on as it is offered now.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct AddOn {
     /// The offer; `None` when there never was one.
     pub offer: Option<AddOnPublished>,

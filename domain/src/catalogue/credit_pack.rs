@@ -6,6 +6,7 @@
 use crate::aggregate::Aggregate;
 use crate::events::events;
 use crate::values::{Code, Credits, Money};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 events! {
@@ -51,7 +52,7 @@ impl Refusal {
 }
 
 /// A credit pack as it is offered now.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CreditPack {
     /// The offer; `None` when there never was one.
     pub offer: Option<CreditPackPublished>,

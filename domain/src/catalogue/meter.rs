@@ -79,7 +79,7 @@ impl Refusal {
 }
 
 /// A meter.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Meter {
     /// How it counts; `None` when it was never defined.
     pub defined: Option<MeterDefined>,

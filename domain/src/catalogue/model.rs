@@ -80,7 +80,7 @@ impl Refusal {
 }
 
 /// A model and its newest prices.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Model {
     /// The newest entry; `None` when there never was one.
     pub priced: Option<ModelPriced>,

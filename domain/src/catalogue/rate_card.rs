@@ -109,7 +109,7 @@ impl Refusal {
 }
 
 /// The rate card and its newest version.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RateCard {
     /// The newest version; `None` when there never was one.
     pub newest: Option<RateCardPublished>,

@@ -125,7 +125,7 @@ impl Refusal {
 }
 
 /// A tier as far as rules need to know.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tier {
     /// Version 1 first.
     pub versions: Vec<Terms>,

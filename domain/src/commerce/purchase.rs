@@ -11,6 +11,7 @@ use crate::values::{
     Amount, Code, Credits, GrantId, MicroDollars, Money, OrganizationId, PurchaseId, RefundId,
     Rounding, Text,
 };
+use serde::{Deserialize, Serialize};
 
 events! {
     /// What can have happened to a purchase.
@@ -177,7 +178,8 @@ impl Refusal {
 }
 
 /// How far a purchase has come.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// Never heard of.
     #[default]
@@ -203,7 +205,7 @@ pub enum Stage {
 }
 
 /// A purchase.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Purchase {
     /// What was wanted; `None` when it was never begun.
     pub initiated: Option<PurchaseInitiated>,

@@ -10,6 +10,7 @@ use crate::aggregate::Aggregate;
 use crate::events::events;
 use crate::values::{ApiKeyId, Code, OrganizationId, Text, UserId};
 use data_encoding::BASE64URL_NOPAD;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use subtle::ConstantTimeEq;
@@ -101,7 +102,7 @@ impl Refusal {
 }
 
 /// An API key as far as rules need to know.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ApiKey {
     /// How it was made; `None` when it was not.
     pub created: Option<ApiKeyCreated>,

@@ -13,6 +13,7 @@ use crate::events::events;
 pub use crate::identity::erasure::ErasureGround;
 use crate::personal::Personal;
 use crate::values::{Code, Text, UserId};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
@@ -193,7 +194,8 @@ impl Refusal {
 }
 
 /// How far a user has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Never heard of.
     #[default]
@@ -229,7 +231,7 @@ impl Status {
 }
 
 /// A user as far as rules need to know.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct User {
     /// How far the user has come.
     pub status: Status,

@@ -299,7 +299,7 @@ impl Refusal {
 }
 
 /// An action under way.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Running {
     /// Which action.
     pub action_id: ServiceActionId,
@@ -312,7 +312,7 @@ pub struct Running {
 }
 
 /// A service as far as rules need to know.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Service {
     /// How it is registered; `None` when it is not.
     pub registered: Option<ServiceRegistered>,

@@ -235,7 +235,8 @@ impl Refusal {
 }
 
 /// The standing of an organization.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Status {
     /// May act.
     #[default]
@@ -259,7 +260,7 @@ impl Status {
 }
 
 /// An organization as far as rules need to know.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Organization {
     /// The id, once it exists.
     pub id: Option<OrganizationId>,

@@ -3,9 +3,9 @@
 
 use crate::world::*;
 use event_log::{
-    CommitMode, EventLog, MigrateError, OpenError, Position, SCHEMA_VERSION, Settings, Snapshot,
-    Timer, advance, consumer_position, consumer_remove, consumer_set, lease_take, migrate,
-    snapshot_load, snapshot_store, timer_clear, timer_set, timers_due,
+    CommitMode, EventLog, MigrateError, NewEvent, OpenError, Position, SCHEMA_VERSION, Settings,
+    Snapshot, StreamId, Timer, advance, consumer_position, consumer_remove, consumer_set,
+    lease_take, migrate, timer_clear, timer_set, timers_due,
 };
 use sqlx::Connection;
 use std::time::Duration;
@@ -123,19 +123,57 @@ async fn a_timer_is_due_when_its_time_has_come_and_cleared_only_as_it_was_read()
     log.close().await;
 }
 
+/// Appends an event to a stream and says where it stands.
+async fn append_one(log: &EventLog, name: &StreamId) -> Position {
+    let event = NewEvent { stream: Some(name.clone()), ..loose("x") };
+    log.append(command(vec![event])).await.unwrap().last_position
+}
+
 #[tokio::test]
-async fn a_snapshot_is_found_by_what_folded_it_and_never_goes_back() {
+async fn a_snapshot_is_found_by_what_folded_it_where_the_log_holds_its_event() {
     let server = Server::start().await;
     let log = server.open(CommitMode::Barrier).await;
-    let mut connection = log.pool().acquire().await.unwrap();
-    let snapshot = |version: i64| Snapshot { version, position: Position(version), state: vec![1] };
     let name = stream("long");
-    for version in [5, 9, 7] {
-        snapshot_store(&mut connection, &name, &[1; 32], &snapshot(version)).await.unwrap();
+    let mut positions = vec![Position(0)];
+    for _ in 0..4 {
+        positions.push(append_one(&log, &name).await);
     }
-    let found = snapshot_load(&mut connection, &name, &[1; 32]).await.unwrap();
-    assert_eq!(found, Some(snapshot(9)));
-    assert_eq!(snapshot_load(&mut connection, &name, &[2; 32]).await.unwrap(), None);
-    drop(connection);
+    let snapshot = |version: usize| Snapshot {
+        version: i64::try_from(version).unwrap(),
+        position: positions[version],
+        state: vec![u8::try_from(version).unwrap()],
+    };
+    let (mine, another) = ([1; 32], [2; 32]);
+    let end = Position(i64::MAX);
+    for version in 1..=4 {
+        log.leave_snapshot(&name, &mine, &snapshot(version), 1).await.unwrap();
+    }
+    for (at, version) in [(end, 4), (positions[4], 4), (positions[3], 3), (positions[1], 1)] {
+        let found = log.snapshot(&name, &mine, at).await.unwrap().unwrap();
+        assert_eq!(found.snapshot, snapshot(version));
+        let hash = log.event_hash(positions[version]).await.unwrap().unwrap();
+        assert_eq!(found.event_hash, hash);
+    }
+    let before = Position(positions[1].0 - 1);
+    assert_eq!(log.snapshot(&name, &mine, before).await.unwrap(), None);
+    assert_eq!(log.snapshot(&name, &another, end).await.unwrap(), None);
+
+    // Ahead of the log, or of another event than it says: as good as none.
+    let ahead = Snapshot { version: 5, position: Position(999), state: vec![9] };
+    let elsewhere = Snapshot { version: 6, position: positions[2], state: vec![9] };
+    for wrong in [ahead, elsewhere] {
+        log.leave_snapshot(&name, &mine, &wrong, 1).await.unwrap();
+        let found = log.snapshot(&name, &mine, end).await.unwrap().unwrap();
+        assert_eq!(found.snapshot, snapshot(4));
+    }
+    // Thinned to every second, and another reducer's are gone.
+    log.leave_snapshot(&name, &another, &snapshot(3), 1).await.unwrap();
+    assert_eq!(log.snapshot(&name, &mine, end).await.unwrap(), None);
+    for version in 1..=3 {
+        log.leave_snapshot(&name, &mine, &snapshot(version), 2).await.unwrap();
+    }
+    let sql = "select array_agg(version order by version) from event_log.snapshot";
+    let kept: Vec<i64> = sqlx::query_scalar(sql).fetch_one(log.pool()).await.unwrap();
+    assert_eq!(kept, [2, 3]);
     log.close().await;
 }

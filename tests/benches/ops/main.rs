@@ -8,6 +8,7 @@
 #![expect(clippy::expect_used, reason = "a benchmark whose set-up fails has nothing to say")]
 
 mod append;
+mod as_of;
 mod bulk;
 mod clients;
 mod cluster;
@@ -47,6 +48,9 @@ async fn all(names: &[String]) {
     cluster.stop();
     if wanted("rebuild") {
         derived::rebuilds_of_usage(&mut report).await;
+    }
+    if wanted("as_of") {
+        as_of::of_a_long_stream(&mut report).await;
     }
     if wanted("lag") {
         derived::lag(&mut report).await;
