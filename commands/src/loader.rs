@@ -70,7 +70,7 @@ impl Loader {
         let known = match kept {
             Some(loaded) if freshness == Freshness::Kept => return Ok(loaded),
             Some(loaded) => loaded,
-            None => self.from_snapshot::<A>(&stream).await,
+            None => self.beginning_of::<A>(&stream).await,
         };
         let news = self.log.read_stream_settled(&stream, known.version).await?;
         if news.is_empty() {
@@ -98,7 +98,7 @@ impl Loader {
     }
 
     /// Where folding begins that nothing in memory helps.
-    async fn from_snapshot<A: Aggregate>(&self, stream: &StreamId) -> Loaded<A> {
+    async fn beginning_of<A: Aggregate>(&self, stream: &StreamId) -> Loaded<A> {
         let newest = self.snapshots.newest::<A>(stream, Position(i64::MAX)).await;
         let Some(loaded) = newest else {
             return Loaded { state: A::default(), version: 0 };
