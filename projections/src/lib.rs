@@ -8,6 +8,7 @@
 //! waits for them; [`rebuild`] makes a new generation beside the live one, compares and promotes
 //! it. How a handler sees its rows is in [`table`].
 
+mod between;
 mod builds;
 mod bulk;
 mod columns;
@@ -28,6 +29,7 @@ pub mod table;
 mod validity;
 mod walk;
 
+pub use between::{Between, RowChange, Wanted, between};
 pub use builds::{Generation, generations};
 pub use control::{Standing, State, install, resume, standings};
 pub use occurrence::Occurrence;

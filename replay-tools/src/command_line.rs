@@ -1,7 +1,7 @@
 //! The command line: which tools there are, and what the process ends with.
 
 use crate::{
-    Failure, as_of, erasure_report, events, explain, read_model, rebuild, totals, verify,
+    Failure, as_of, diff, erasure_report, events, explain, read_model, rebuild, totals, verify,
 };
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -42,6 +42,8 @@ enum Tool {
     AsOf(as_of::Options),
     /// A whole read model as it was at a moment, folded for this question and thrown away
     ReadModel(read_model::Options),
+    /// What changed between two moments, of a thing or of a read model, field by field
+    Diff(diff::Options),
     /// Derive read models again, compare them byte for byte, and promote what is equal
     Rebuild(rebuild::Options),
     /// History as JSON Lines: filtered, followed, or raw
@@ -85,6 +87,7 @@ impl CommandLine {
             Tool::Explain(options) => explain::run(options, &self.place, out).await,
             Tool::AsOf(options) => as_of::run(options, &self.place, out).await,
             Tool::ReadModel(options) => read_model::run(options, &self.place, out).await,
+            Tool::Diff(options) => diff::run(options, &self.place, out).await,
             Tool::Rebuild(options) => rebuild::run(options, &self.place, out).await,
             Tool::Events(options) => events::run(options, &self.place, out).await,
             Tool::ErasureReport(options) => erasure_report::run(options, &self.place, out).await,

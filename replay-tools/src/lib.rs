@@ -11,6 +11,7 @@
 mod as_of;
 pub mod command_line;
 mod erasure_report;
+mod diff;
 mod events;
 mod explain;
 mod failure;
@@ -22,6 +23,7 @@ mod raw;
 mod read_model;
 mod rebuild;
 mod session;
+mod thing;
 mod totals;
 mod verify;
 
