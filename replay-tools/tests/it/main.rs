@@ -3,6 +3,7 @@
 
 mod as_of;
 mod erasure_report;
+mod diff;
 mod events;
 mod explain;
 mod killed;
