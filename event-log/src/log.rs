@@ -6,7 +6,7 @@ use crate::append::{Append, AppendError, Receipt};
 use crate::evidence::{self, Prepared};
 use crate::follow::Bell;
 use crate::lone_call::Tip;
-use crate::migrate::SCHEMA_VERSION;
+use crate::migrate::{Layout, SCHEMA_VERSION};
 use crate::queue::{CommandJob, Queue, UsageJob};
 use crate::settled::OnDisk;
 use crate::tree::guard::Halt;
@@ -340,10 +340,11 @@ async fn check_database(pool: &PgPool) -> Result<i64, OpenError> {
             Err(OpenError::SchemaNewer { found, known: SCHEMA_VERSION })
         }
         _ => {
-            sqlx::query_scalar("select value from event_log.setting where name = 'partition_rows'")
-                .fetch_one(pool)
-                .await
-                .map_err(reach)
+            let sql = "select value from event_log.setting where name = 'partition_rows'";
+            let rows = sqlx::query_scalar(sql).fetch_optional(pool).await.map_err(reach)?;
+            // Somebody removed it: then no partition is made any more, but what is there can be
+            // read, and verified.
+            Ok(rows.unwrap_or(Layout::default().partition_rows))
         }
     }
 }
