@@ -170,6 +170,23 @@ pub(crate) async fn at_positions(
     Ok(rows.iter().map(recorded).collect::<Result<Vec<_>, _>>()?)
 }
 
+/// Up to `limit` events of some names after a position, in order.
+///
+/// # Errors
+/// When the database does not answer.
+pub(crate) async fn of_types(
+    pool: &PgPool,
+    types: &[&str],
+    after: Position,
+    limit: i64,
+) -> Result<Vec<Recorded>, Failure> {
+    let sql =
+        format!("{COLUMNS} where position > $1 and type = any($2) order by position limit $3");
+    let rows =
+        sqlx::query(AssertSqlSafe(sql)).bind(after).bind(types).bind(limit).fetch_all(pool).await?;
+    Ok(rows.iter().map(recorded).collect::<Result<Vec<_>, _>>()?)
+}
+
 /// What was recorded, as the domain reads it.
 ///
 /// # Errors

@@ -6,6 +6,7 @@
 //! tail was dropped is whole in itself; it is found by comparing with a chain that was noted
 //! before, outside the database.
 
+mod derived;
 mod describe;
 mod file;
 pub(crate) mod tables;
@@ -48,6 +49,9 @@ pub(crate) struct Options {
     /// The chain noted with that head, or of the whole log when no head is given
     #[arg(long, value_name = "HEX", value_parser = chain_of)]
     pub(crate) expect_chain: Option<Hash>,
+    /// Leave out the tables beside the log: what follows from it is not compared with it
+    #[arg(long)]
+    pub(crate) log_only: bool,
     /// Answer as one JSON object
     #[arg(long)]
     pub(crate) json: bool,
@@ -89,6 +93,36 @@ struct Walk {
     verifier: Verifier,
     batches: u64,
     expected: Expected,
+    beside: Beside,
+}
+
+/// How far the tables beside the log were compared with what follows from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Beside {
+    LeftOut,
+    WithoutKeys,
+    Compared,
+}
+
+impl Beside {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::LeftOut => "left_out",
+            Self::WithoutKeys => "without_keys",
+            Self::Compared => "compared",
+        }
+    }
+
+    const fn in_words(self) -> Option<&'static str> {
+        match self {
+            Self::LeftOut => None,
+            Self::WithoutKeys => Some(
+                "The tables beside it are what follows from it, as far as can be told without a \
+                 master key that fits.",
+            ),
+            Self::Compared => Some("The tables beside it are what follows from it."),
+        }
+    }
 }
 
 /// What was noted before, outside the database.
@@ -115,7 +149,7 @@ pub(crate) async fn run(options: &Options, place: &Place, out: Out<'_>) -> Resul
         }
         None => {
             let installation = session::open(place).await?;
-            let result = verify_tables(&installation, expected).await;
+            let result = verify_all(&installation, expected, options.log_only).await;
             installation.close().await;
             result?
         }
@@ -133,6 +167,23 @@ pub(crate) async fn first_problem(
     let expected = Expected { head: None, chain: None };
     let (_, found) = verify_tables(installation, expected).await?;
     Ok(found.map(|finding| format!("position {}: {}", finding.position, finding.problem)))
+}
+
+/// First the log, then the tables that follow from a log that is whole.
+async fn verify_all(
+    installation: &installation::Installation,
+    expected: Expected,
+    log_only: bool,
+) -> Result<(Walk, Option<Finding>), Failure> {
+    let (mut walk, found) = verify_tables(installation, expected).await?;
+    if found.is_some() || log_only {
+        return Ok((walk, found));
+    }
+    let end = walk.verifier.position();
+    let found = derived::check(installation, end).await?;
+    let has_keys = installation.keys().is_ok();
+    walk.beside = if has_keys { Beside::Compared } else { Beside::WithoutKeys };
+    Ok((walk, found))
 }
 
 async fn verify_tables(
@@ -169,7 +220,8 @@ async fn check(
     bar: ProgressBar,
 ) -> Result<(Walk, Option<Finding>), Failure> {
     let hashing = tokio::task::spawn_blocking(move || {
-        let mut walk = Walk { verifier: Verifier::new(), batches: 0, expected };
+        let mut walk =
+            Walk { verifier: Verifier::new(), batches: 0, expected, beside: Beside::LeftOut };
         while let Some(page) = pages.blocking_recv() {
             let found = match page {
                 Page::Finding(finding) => Some(finding),
@@ -300,6 +352,7 @@ fn report(
             "head": head,
             "chain": chain,
             "purged": purged,
+            "beside": walk.beside.as_str(),
             "events_per_second": rate,
         });
         if let Some(finding) = &found {
@@ -319,10 +372,13 @@ fn report(
     }
     match found {
         None if options.json => Ok(()),
-        None => Ok(writeln!(
-            out,
-            "The log is whole: every hash, the chain, positions and versions are as recorded."
-        )?),
+        None => {
+            writeln!(
+                out,
+                "The log is whole: every hash, the chain, positions and versions are as recorded."
+            )?;
+            walk.beside.in_words().map_or(Ok(()), |words| Ok(writeln!(out, "{words}")?))
+        }
         Some(finding) => Err(Failure::Problem(format!(
             "position {}: {}; everything before {} is whole",
             finding.position,

@@ -10,6 +10,7 @@ mod killed;
 mod read_model;
 mod rebuild;
 mod server;
+mod tampering;
 mod totals;
 mod verify;
 mod world;
