@@ -6,6 +6,7 @@ use api::cli::doctor::Doctor;
 use api::cli::import_models::ImportModels;
 use api::cli::import_usage::ImportUsage;
 use api::cli::key::Key;
+use api::cli::log::Log;
 use api::cli::serve::{LogFormat, Serve, start_logging};
 use api::cli::{End, Stopped, conclude};
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -34,6 +35,9 @@ enum Command {
     /// Make API keys
     #[command(subcommand)]
     Key(Key),
+    /// Look at the keys of the log and replace them
+    #[command(subcommand)]
+    Log(Log),
     /// Print completions for a shell
     Completions {
         /// Which shell
@@ -63,6 +67,7 @@ async fn run(line: CommandLine) -> Result<End, Stopped> {
         Command::Demo(demo) => demo.run(&place).await,
         Command::Doctor(doctor) => doctor.run(&place).await,
         Command::Key(key) => key.run(&place).await,
+        Command::Log(log) => log.run(&place),
         Command::Import(Import::Models(import)) => import.run(&place).await,
         Command::Import(Import::Usage(import)) => import.run(&place).await,
         Command::Completions { shell } => {

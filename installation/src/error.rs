@@ -1,7 +1,7 @@
 //! Why an installation cannot be opened. Every message names what stands in the way and says what
 //! to do next; the cause, where there is one, is the `source` and is left out of the message.
 
-use event_log::{KeyError, MigrateError, OpenError};
+use event_log::{KeyError, MigrateError, OpenError, SigningKeyError};
 use std::path::PathBuf;
 
 /// Why an installation cannot be opened.
@@ -167,6 +167,18 @@ pub enum Error {
     /// The keys do not open.
     #[error(transparent)]
     Keys(#[from] KeyError),
+    /// There is no key to sign checkpoints with, or to verify them.
+    #[error(
+        "there are no signing keys of the log at {path} and OPS_LOG_KEYS is not set; \
+         `opscenter serve` makes them, and those of an installation in use are in its backup"
+    )]
+    NoLogKeys {
+        /// Where they were looked for.
+        path: PathBuf,
+    },
+    /// The keys that sign checkpoints cannot be used.
+    #[error(transparent)]
+    LogKeys(#[from] SigningKeyError),
     /// A task of ours was ended from outside.
     #[error("opening was interrupted; try again")]
     Interrupted,

@@ -74,7 +74,8 @@ fn master_key(data_dir: &Path, access: Access) -> Result<Option<MasterKey>, Erro
     Ok(Some(MasterKey::load_or_create(&path)?))
 }
 
-fn make_folder(folder: &Path) -> Result<(), Error> {
+/// Makes the data folder for its owner only, where it is not there yet.
+pub(crate) fn make_folder(folder: &Path) -> Result<(), Error> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)

@@ -3,7 +3,7 @@
 //! [`Place`] says where it lies and doubles as command-line options; [`Installation::open`] does
 //! the rest: without a database of the user's own it starts the private Postgres of the data
 //! folder, or joins the one that runs there; it migrates where it may; it takes on the service's
-//! role; it finds the master key. Three rules hold:
+//! role; it finds the master key and the keys that sign. Three rules hold:
 //!
 //! * there is one server for a data folder, and a second [`Access::Serve`] is refused by name;
 //! * [`Access::Read`] makes nothing and changes nothing: no folder, no key, no table, and
@@ -26,12 +26,14 @@ mod error;
 mod keys;
 mod place;
 mod private;
+mod signing;
 pub mod survey;
 
 pub use error::Error;
 pub use place::{Access, DATA_DEFAULT, Place};
+pub use signing::log_keys;
 
-use event_log::{EventLog, KeyRing, Settings};
+use event_log::{EventLog, KeyRing, Settings, SigningKeys};
 use private_postgres::{Mode, PrivatePostgres};
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
@@ -45,6 +47,7 @@ pub const SERVICE_ROLE: &str = "opscenter_service";
 pub struct Installation {
     log: EventLog,
     keys: Option<KeyRing>,
+    signing_keys: Option<SigningKeys>,
     data_dir: PathBuf,
     postgres: Option<PrivatePostgres>,
 }
@@ -74,17 +77,21 @@ impl Installation {
                 (log, Some(server))
             }
         };
-        let mut opened = Self { log, keys: None, data_dir: place.data_dir.clone(), postgres };
-        match keys::open(&opened.log, &place.data_dir, access).await {
-            Ok(keys) => {
-                opened.keys = keys;
-                Ok(opened)
-            }
+        let data_dir = place.data_dir.clone();
+        let mut opened = Self { log, keys: None, signing_keys: None, data_dir, postgres };
+        match opened.open_keys(access).await {
+            Ok(()) => Ok(opened),
             Err(error) => {
                 opened.close().await;
                 Err(error)
             }
         }
+    }
+
+    async fn open_keys(&mut self, access: Access) -> Result<(), Error> {
+        self.keys = keys::open(&self.log, &self.data_dir, access).await?;
+        self.signing_keys = signing::open(&self.data_dir, access)?;
+        Ok(())
     }
 
     /// The event log.
@@ -100,6 +107,16 @@ impl Installation {
     /// [`Error::NoMasterKey`] when it was opened to read, and no master key that fits was found.
     pub fn keys(&self) -> Result<&KeyRing, Error> {
         self.keys.as_ref().ok_or_else(|| Error::NoMasterKey { path: keys::path(&self.data_dir) })
+    }
+
+    /// What signs checkpoints of the log. Always there for [`Access::Serve`] and
+    /// [`Access::Write`].
+    ///
+    /// # Errors
+    /// [`Error::NoLogKeys`] when it was opened to read, and none were found that can be used.
+    pub fn signing_keys(&self) -> Result<&SigningKeys, Error> {
+        let missing = || Error::NoLogKeys { path: signing::path(&self.data_dir) };
+        self.signing_keys.as_ref().ok_or_else(missing)
     }
 
     /// The connections of readers, projections and flows.

@@ -10,7 +10,7 @@ pub const DATA_DEFAULT: &str = ".opscenter";
 #[derive(Args, Clone, PartialEq, Eq)]
 #[command(next_help_heading = "Installation")]
 pub struct Place {
-    /// The data folder: the master key, and the private Postgres when no database is named
+    /// The data folder: the keys, and the private Postgres when no database is named
     #[arg(
         long = "data",
         value_name = "DIR",

@@ -4,7 +4,7 @@
 //! Where something stands in the way of a start, the answer is the [`Error`] that the start would
 //! end with, or one that says it sooner.
 
-use crate::{Error, Place, SERVICE_ROLE, database, keys};
+use crate::{Error, Place, SERVICE_ROLE, database, keys, signing};
 use private_postgres::{Options, Running};
 use rustix::fs::{Access as Right, access, statvfs};
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ pub struct FolderFound {
     pub running: Option<Running>,
 }
 
-/// Where the master key is.
+/// Where keys are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyFound {
     /// In the environment.
@@ -79,11 +79,11 @@ pub enum PostgresFound {
     Stopped(private_postgres::Programs),
 }
 
-/// Whether a start needs a data folder. With the key in the environment and a database elsewhere
+/// Whether a start needs a data folder. With all keys in the environment and a database elsewhere
 /// nothing is ever written to it.
 #[must_use]
 pub fn needs_data_folder(place: &Place) -> bool {
-    place.database().is_none() || keys::given().is_none()
+    place.database().is_none() || keys::given().is_none() || signing::given().is_none()
 }
 
 /// Looks at the data folder.
@@ -131,6 +131,16 @@ fn look_at_folder(folder: &Path, needed: u64) -> Result<FolderFound, Error> {
 pub async fn master_key(place: &Place) -> Result<KeyFound, Error> {
     let folder = place.data_dir.clone();
     let looked = tokio::task::spawn_blocking(move || keys::survey(&folder));
+    looked.await.map_err(|_| Error::Interrupted)?
+}
+
+/// Looks for the keys that sign checkpoints.
+///
+/// # Errors
+/// When there are some that cannot be used.
+pub async fn log_keys(place: &Place) -> Result<KeyFound, Error> {
+    let folder = place.data_dir.clone();
+    let looked = tokio::task::spawn_blocking(move || signing::survey(&folder));
     looked.await.map_err(|_| Error::Interrupted)?
 }
 

@@ -57,7 +57,11 @@ pub(crate) fn bare(mut command: Command) -> Command {
     for variable in ["DATABASE_URL", "DATABASE_OWNER_URL", "OPS_DATA", "OPS_ADDRESS", "RUST_LOG"] {
         command.env_remove(variable);
     }
-    command.env_remove("OPS_MASTER_KEY").stdin(Stdio::null()).kill_on_drop(true);
+    command
+        .env_remove("OPS_MASTER_KEY")
+        .env_remove("OPS_LOG_KEYS")
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
     command
 }
 

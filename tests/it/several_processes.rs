@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sqlx::ConnectOptions as _;
 use uuid::Uuid;
 
-/// Two servers, as on two machines: each with a folder of its own and the same master key.
+/// Two servers, as on two machines: each with a folder of its own and the same keys.
 struct Pair {
     // Dropped in this order: the servers before their database.
     servers: Vec<Server>,
@@ -27,8 +27,10 @@ impl Pair {
         let mut place = Place::folder(&folders[0].0);
         place.database_url = Some(url.clone());
         let furnished = furnish(&place).await;
-        let [from, to] = [0, 1].map(|number: usize| folders[number].0.join("master.key"));
-        std::fs::copy(from, to).expect("the key of the installation");
+        for name in ["master.key", "log-keys.json"] {
+            let [from, to] = [0, 1].map(|number: usize| folders[number].0.join(name));
+            std::fs::copy(from, to).expect("a key of the installation");
+        }
         let mut servers = Vec::new();
         for folder in &folders {
             let mut command = serve(&folder.0, "127.0.0.1:0");

@@ -108,7 +108,15 @@ async fn the_page_on_operations_works_as_it_is_written() {
     let said: serde_json::Value =
         serde_json::from_str(walk.said("./ops doctor --json")).expect("an object");
     let names = said["checks"].as_array().expect("a list").iter().map(|check| &check["name"]);
-    let expected = ["data_folder", "master_key", "postgresql", "container_engine", "gpus", "redis"];
+    let expected = [
+        "data_folder",
+        "master_key",
+        "log_keys",
+        "postgresql",
+        "container_engine",
+        "gpus",
+        "redis",
+    ];
     assert_eq!(names.collect::<Vec<_>>(), expected);
     assert_eq!(said["fine"], true, "{said:#}");
 }

@@ -71,15 +71,16 @@ impl Doctor {
     /// When standard output cannot be written.
     pub async fn run(&self, place: &Place) -> Result<End, Stopped> {
         let redis_url = self.redis_url.as_deref().map(str::trim).filter(|url| !url.is_empty());
-        let (folder, key, postgres, engine, gpus, redis) = tokio::join!(
+        let (folder, key, log_keys, postgres, engine, gpus, redis) = tokio::join!(
             here::data_folder(place),
             here::master_key(place),
+            here::log_keys(place),
             here::postgres(place, ANSWER_LIMIT),
             outside::container_engine(ANSWER_LIMIT),
             outside::gpus(),
             outside::redis(redis_url, ANSWER_LIMIT),
         );
-        let checks = vec![folder, key, postgres, engine, gpus, redis];
+        let checks = vec![folder, key, log_keys, postgres, engine, gpus, redis];
         let fine = !checks.iter().any(|check| check.needed && check.state == State::Problem);
         let report = Report { version: env!("CARGO_PKG_VERSION"), fine, checks };
         match self.json {

@@ -7,6 +7,7 @@ pub mod import_models;
 pub mod import_usage;
 mod json_members;
 pub mod key;
+pub mod log;
 mod progress;
 pub mod serve;
 mod session;

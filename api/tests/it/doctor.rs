@@ -69,7 +69,15 @@ async fn the_report_has_one_shape_that_programs_can_count_on() {
     assert_eq!(report["version"], env!("CARGO_PKG_VERSION"));
     let checks = report["checks"].as_array().expect("a list");
     let names: Vec<&str> = checks.iter().filter_map(|check| check["name"].as_str()).collect();
-    let expected = ["data_folder", "master_key", "postgresql", "container_engine", "gpus", "redis"];
+    let expected = [
+        "data_folder",
+        "master_key",
+        "log_keys",
+        "postgresql",
+        "container_engine",
+        "gpus",
+        "redis",
+    ];
     assert_eq!(names, expected);
     for check in checks {
         assert_eq!(members(check), ["details", "found", "name", "needed", "state", "to_do"]);
@@ -78,6 +86,7 @@ async fn the_report_has_one_shape_that_programs_can_count_on() {
     let folder = ["exists", "free_bytes", "in_use", "owner_process", "path"];
     assert_eq!(details("data_folder"), folder);
     assert_eq!(details("master_key"), ["path", "source"]);
+    assert_eq!(details("log_keys"), ["path", "source"]);
     let private = ["cluster_made_by", "kind", "programs", "running", "version"];
     assert_eq!(details("postgresql"), private);
 }
@@ -177,6 +186,14 @@ async fn what_would_keep_a_start_from_succeeding_is_a_problem() {
     assert!(found.to_string().contains("can be read by others"), "{found}");
     assert!(!exposed.to_string().contains("c2VjcmV0"));
 
+    let keys = data.join("log-keys.json");
+    fs::write(&keys, "c2VjcmV0").expect("keys");
+    fs::set_permissions(&keys, fs::Permissions::from_mode(0o600)).expect("their mode");
+    let damaged = report(&world, 1, &[]).await;
+    let found = &check(&damaged, "log_keys");
+    assert!(found["to_do"].to_string().contains("backup"), "{found}");
+    assert!(!damaged.to_string().contains("c2VjcmV0"));
+
     fs::remove_dir_all(&data).expect("it can be removed");
     fs::write(&data, "a file").expect("a file");
     let in_the_way = report(&world, 1, &[]).await;
@@ -185,9 +202,12 @@ async fn what_would_keep_a_start_from_succeeding_is_a_problem() {
     assert_eq!(folder["needed"], true);
     // With everything elsewhere nothing is put there.
     let url = "postgres://127.0.0.1:1/ops";
-    let elsewhere = [("DATABASE_URL", url), ("OPS_MASTER_KEY", &"A".repeat(43))];
-    let elsewhere = report(&world, 1, &elsewhere).await;
-    assert_eq!(check(&elsewhere, "data_folder")["needed"], false);
+    let elsewhere =
+        [("DATABASE_URL", url), ("OPS_MASTER_KEY", &"A".repeat(43)), ("OPS_LOG_KEYS", "{}")];
+    for (count, needed) in [(1, true), (2, true), (3, false)] {
+        let elsewhere = report(&world, 1, &elsewhere[..count]).await;
+        assert_eq!(check(&elsewhere, "data_folder")["needed"], needed);
+    }
 }
 
 #[tokio::test]

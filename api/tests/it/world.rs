@@ -105,6 +105,7 @@ impl World {
             "DOCKER_HOST",
             "REDIS_URL",
             "OPS_ADDRESS",
+            "OPS_LOG_KEYS",
             "OPS_MASTER_KEY",
             "OPS_STARTED_AS",
             "RUST_LOG",

@@ -17,6 +17,7 @@ async fn what_was_written_is_there_when_it_is_opened_again() {
     assert_eq!(append(first.log()).await, Position(1));
     let keys = first.keys().unwrap();
     let sealed = keys.seal(tenant, subject, b"Ada").await.unwrap();
+    let log_id = first.signing_keys().unwrap().log_id();
     first.close().await;
     assert!(!folder.0.join("postgres/postmaster.pid").exists());
 
@@ -24,6 +25,7 @@ async fn what_was_written_is_there_when_it_is_opened_again() {
     assert_eq!(second.log().head().await.unwrap(), Position(1));
     let opened = second.keys().unwrap().unseal(tenant, subject, &sealed).await;
     assert_eq!(opened.unwrap(), Opened::Clear(b"Ada".to_vec()));
+    assert_eq!(second.signing_keys().unwrap().log_id(), log_id);
     second.close().await;
 }
 
@@ -59,20 +61,26 @@ async fn a_reader_can_neither_append_nor_write_anything_else() {
     let folder = Folder::new();
     let place = Place::folder(&folder.0);
     let server = Installation::open(&place, Access::Serve).await.unwrap();
-    fs::remove_file(folder.0.join("master.key")).unwrap();
+    for name in ["master.key", "log-keys.json"] {
+        fs::remove_file(folder.0.join(name)).unwrap();
+    }
     let reader = Installation::open(&place, Access::Read).await.unwrap();
     let deleted = sqlx::query("delete from event_log.consumer").execute(reader.pool()).await;
     let text = deleted.unwrap_err().to_string();
     assert!(text.contains("read-only transaction"), "{text}");
     let keys = reader.keys().unwrap_err();
     assert!(matches!(keys, Error::NoMasterKey { .. }), "{keys}");
-    assert!(!folder.0.join("master.key").exists());
+    let signing = reader.signing_keys().unwrap_err();
+    assert!(matches!(signing, Error::NoLogKeys { .. }), "{signing}");
+    for name in ["master.key", "log-keys.json"] {
+        assert!(!folder.0.join(name).exists());
+    }
     reader.close().await;
     server.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_master_key_that_others_can_read_or_that_is_another_is_refused() {
+async fn a_key_that_others_can_read_or_that_is_another_is_refused() {
     let folder = Folder::new();
     let place = Place::folder(&folder.0);
     let server = Installation::open(&place, Access::Serve).await.unwrap();
@@ -82,6 +90,16 @@ async fn a_master_key_that_others_can_read_or_that_is_another_is_refused() {
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
     let exposed = Installation::open(&place, Access::Write).await.unwrap_err();
     assert!(exposed.to_string().contains("chmod 600"), "{exposed}");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let signing = folder.0.join("log-keys.json");
+    fs::set_permissions(&signing, fs::Permissions::from_mode(0o644)).unwrap();
+    let exposed = Installation::open(&place, Access::Write).await.unwrap_err();
+    assert!(exposed.to_string().contains("log-keys.json can be read by others"), "{exposed}");
+    // Who looks does without.
+    let reader = Installation::open(&place, Access::Read).await.unwrap();
+    assert!(reader.signing_keys().is_err());
+    reader.close().await;
+    fs::remove_file(&signing).unwrap();
     fs::remove_file(&file).unwrap();
     // A new one is made, and does not open what the old one sealed.
     let other = Installation::open(&place, Access::Write).await.unwrap_err();

@@ -10,6 +10,7 @@ use std::error::Error;
 pub(super) enum Name {
     DataFolder,
     MasterKey,
+    LogKeys,
     Postgresql,
     ContainerEngine,
     Gpus,
@@ -22,6 +23,7 @@ impl Name {
         match self {
             Self::DataFolder => "data folder",
             Self::MasterKey => "master key",
+            Self::LogKeys => "log keys",
             Self::Postgresql => "PostgreSQL",
             Self::ContainerEngine => "container engine",
             Self::Gpus => "GPUs",

@@ -1,9 +1,9 @@
-//! What every start needs: the data folder, the master key, a PostgreSQL.
+//! What every start needs: the data folder, the keys, a PostgreSQL.
 
 use super::check::{Check, Name};
 use super::print::size;
-use installation::Place;
 use installation::survey::{self, DatabaseFound, KeyFound, PostgresFound};
+use installation::{Error, Place};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -38,17 +38,25 @@ pub(super) async fn data_folder(place: &Place) -> Check {
 
 /// What opens personal data is there, or is made by the first start.
 pub(super) async fn master_key(place: &Place) -> Check {
-    const NAME: Name = Name::MasterKey;
-    let (text, source, path) = match survey::master_key(place).await {
-        Ok(KeyFound::Environment) => ("in OPS_MASTER_KEY".to_owned(), "environment", None),
+    key(Name::MasterKey, "OPS_MASTER_KEY", survey::master_key(place).await, "one")
+}
+
+/// What signs checkpoints is there, or is made by the first start.
+pub(super) async fn log_keys(place: &Place) -> Check {
+    key(Name::LogKeys, "OPS_LOG_KEYS", survey::log_keys(place).await, "them")
+}
+
+fn key(name: Name, variable: &str, found: Result<KeyFound, Error>, made: &str) -> Check {
+    let (text, source, path) = match found {
+        Ok(KeyFound::Environment) => (format!("in {variable}"), "environment", None),
         Ok(KeyFound::File { path }) => (path.display().to_string(), "file", Some(path)),
         Ok(KeyFound::NotYet { path }) => {
-            let text = format!("none at {} yet, a start makes one", path.display());
+            let text = format!("none at {} yet, a start makes {made}", path.display());
             (text, "none", Some(path))
         }
-        Err(error) => return Check::problem(NAME, &error).needed(true),
+        Err(error) => return Check::problem(name, &error).needed(true),
     };
-    Check::ok(NAME, text, json!({ "source": source, "path": path })).needed(true)
+    Check::ok(name, text, json!({ "source": source, "path": path })).needed(true)
 }
 
 /// The database that was named answers and fits, or there are programs for a private one.
