@@ -38,6 +38,7 @@ pub mod tree;
 mod usage;
 mod usage_call;
 pub mod verify;
+pub mod witness;
 mod writer;
 
 pub use append::{Append, AppendError, ClaimChange, CommandKey, Condition, Receipt};

@@ -118,7 +118,7 @@ impl Note {
     pub fn verify<'k>(&self, keys: &'k [VerifierKey]) -> Result<Vec<&'k VerifierKey>, NoteError> {
         for signature in &self.signatures {
             // Two keys may share name and id by accident; then one of them must have signed.
-            let mut known = keys.iter().filter(|key| key.made(signature)).peekable();
+            let mut known = keys.iter().filter(|key| key.is_named(signature)).peekable();
             if known.peek().is_some() && !known.any(|key| key.verifies(&self.text, signature)) {
                 return Err(signature.wrong());
             }

@@ -2,6 +2,7 @@
 
 use crate::{
     Failure, as_of, diff, erasure_report, events, explain, read_model, rebuild, totals, verify,
+    witness,
 };
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -50,6 +51,8 @@ enum Tool {
     Events(events::Options),
     /// Who was erased, what is left of them, and whether the proofs hold
     ErasureReport(erasure_report::Options),
+    /// Cosign the checkpoints of logs that only ever grow, as a witness for others
+    Witness(witness::Options),
     /// Print a completion script for a shell
     Completions(Completions),
 }
@@ -91,6 +94,7 @@ impl CommandLine {
             Tool::Rebuild(options) => rebuild::run(options, &self.place, out).await,
             Tool::Events(options) => events::run(options, &self.place, out).await,
             Tool::ErasureReport(options) => erasure_report::run(options, &self.place, out).await,
+            Tool::Witness(options) => witness::run(options, out).await,
             Tool::Completions(Completions { shell }) => {
                 let mut script = Vec::new();
                 clap_complete::generate(

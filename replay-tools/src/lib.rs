@@ -2,8 +2,8 @@
 //!
 //! Each subcommand is a file. They look at an installation beside a running server or without one,
 //! through transactions that the database keeps read-only, and answer from the log itself; only
-//! `rebuild` writes, and only read models. What a tool cannot vouch for is an error, never a
-//! figure.
+//! `rebuild` writes, and only read models. `witness` is for the logs of others and opens none. What
+//! a tool cannot vouch for is an error, never a figure.
 //!
 //! Exit codes: 0 the answer was given, 1 something is wrong with what was looked at, 2 the question
 //! cannot be answered (a wrong argument, no database, no such thing).
@@ -26,6 +26,7 @@ mod session;
 mod thing;
 mod totals;
 mod verify;
+mod witness;
 
 use failure::Failure;
 use output::Out;

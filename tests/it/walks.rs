@@ -14,12 +14,13 @@ use std::path::Path;
 use walk::Walk;
 
 /// The pages that are walked.
-const PAGES: [(&str, &str); 5] = [
+const PAGES: [(&str, &str); 6] = [
     ("README.md", include_str!("../../README.md")),
     ("docs/api.md", include_str!("../../docs/api.md")),
     ("docs/imports.md", include_str!("../../docs/imports.md")),
     ("docs/operations.md", include_str!("../../docs/operations.md")),
     ("docs/replay.md", include_str!("../../docs/replay.md")),
+    ("docs/witness.md", include_str!("../../docs/witness.md")),
 ];
 
 fn text_of(path: &str) -> &'static str {
@@ -103,7 +104,7 @@ async fn the_page_on_imports_works_as_it_is_written() {
 
 #[tokio::test]
 async fn the_page_on_operations_works_as_it_is_written() {
-    let mut walk = Walk::begin();
+    let mut walk = Walk::furnished().await;
     walk.follow(text_of("docs/operations.md")).await;
     let said: serde_json::Value =
         serde_json::from_str(walk.said("./ops doctor --json")).expect("an object");
@@ -119,6 +120,18 @@ async fn the_page_on_operations_works_as_it_is_written() {
     ];
     assert_eq!(names.collect::<Vec<_>>(), expected);
     assert_eq!(said["fine"], true, "{said:#}");
+    let lines = |command: &str| walk.said(command).lines().count();
+    assert_eq!((lines("opscenter log rotate-key"), lines("opscenter log retire-key")), (1, 1));
+    walk.stop().await;
+}
+
+#[tokio::test]
+async fn the_page_on_witnesses_works_as_it_is_written() {
+    let mut walk = Walk::furnished().await;
+    walk.follow(text_of("docs/witness.md")).await;
+    let key = walk.said("opscenter-replay witness key");
+    assert!(key.starts_with("witness.example.org/a+"), "{key}");
+    walk.stop().await;
 }
 
 #[tokio::test]

@@ -89,7 +89,7 @@ impl Note {
         let mut signatures = self.signatures.clone();
         let mut taken = 0;
         for offered in Signature::parse_lines(lines)? {
-            let Some(key) = keys.iter().find(|key| key.made(&offered)) else { continue };
+            let Some(key) = keys.iter().find(|key| key.is_named(&offered)) else { continue };
             if !key.verifies(&self.text, &offered) {
                 return Err(offered.wrong());
             }
@@ -102,7 +102,7 @@ impl Note {
 
 /// Adds a right signature, or puts it into the place of an older or a wrong one of its key.
 fn take_in(held: &mut Vec<Signature>, key: &VerifierKey, text: &str, offered: Signature) -> bool {
-    let Some(place) = held.iter_mut().find(|held| key.made(held)) else {
+    let Some(place) = held.iter_mut().find(|held| key.is_named(held)) else {
         held.push(offered);
         return true;
     };
@@ -143,7 +143,7 @@ pub fn merge_signatures(
 
 /// When a witness signed a text, if it did.
 pub(super) fn timestamp(key: &VerifierKey, text: &str, signature: &Signature) -> Option<u64> {
-    if key.algorithm() != Algorithm::CosignatureV1 || !key.made(signature) {
+    if key.algorithm() != Algorithm::CosignatureV1 || !key.is_named(signature) {
         return None;
     }
     let (timestamp, signed) = signature.bytes.split_first_chunk::<8>()?;

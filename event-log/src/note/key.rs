@@ -147,14 +147,15 @@ impl VerifierKey {
     }
 
     /// Whether a signature says that this key made it. That is no proof.
-    pub(super) fn made(&self, signature: &Signature) -> bool {
+    #[must_use]
+    pub fn is_named(&self, signature: &Signature) -> bool {
         self.name == signature.name && self.key_id == signature.key_id
     }
 
     /// Whether this key made the signature over this text.
     #[must_use]
     pub fn verifies(&self, text: &str, signature: &Signature) -> bool {
-        if !self.made(signature) {
+        if !self.is_named(signature) {
             return false;
         }
         match self.algorithm {

@@ -13,4 +13,5 @@ mod server;
 mod tampering;
 mod totals;
 mod verify;
+mod witness;
 mod world;

@@ -169,16 +169,11 @@ pub(crate) async fn furnish(installation: &Installation) {
     money(&world, acme).await;
     service(&world).await;
     let gone = world.user("gone@example.org").await;
-<<<<<<< HEAD
     let (ground, reference) = (ErasureGround::Requested, None);
     world.ask(AccessCommand::PersonErase { user_id: gone, ground, reference }).await;
-=======
-    let tenant = uuid::Uuid::nil();
-    installation.keys().unwrap().erase(tenant, gone.uuid()).await.unwrap();
     for other in ["bea@example.org", "cyd@example.org"] {
         world.user(other).await;
     }
->>>>>>> 8fb504c (replay: verify compares the tables beside the log with what follows from it)
     world.settle().await;
     let late = world.organization("late", "starter", ada).await;
     world.settle().await;

@@ -16,7 +16,7 @@ const ARROWS: [(&str, &str); 11] = [
     ("installation", "event-log private-postgres"),
     ("commands", "domain event-log"),
     ("projections", "domain event-log"),
-    ("integrations", "domain commands"),
+    ("integrations", "domain event-log commands"),
     ("api", "domain event-log installation private-postgres commands projections integrations"),
     ("replay-tools", "domain event-log installation private-postgres projections"),
     (

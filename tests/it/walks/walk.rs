@@ -41,7 +41,14 @@ const ELSEWHERE: [(&str, &str); 5] = [
 const STANDS_FOR: [(&str, &str); 1] = [("models FILE", "models model-prices.json")];
 
 /// Blocks that are neither a command nor what one prints.
-const ONLY_SHOWN: [&str; 2] = ["Ops-Consistency: ", "data folder "];
+const ONLY_SHOWN: [&str; 6] = [
+    "Ops-Consistency: ",
+    "data folder ",
+    "{\n  \"logs\": [",
+    "{\n  \"quorum\": ",
+    "old ",
+    "opscenter-replay witness serve ",
+];
 
 /// What a command needs.
 #[derive(Debug, PartialEq, Eq)]
@@ -59,7 +66,7 @@ fn step(command: &str) -> Result<Step, String> {
         ("./ops", "demo") => Ok(Step::Demonstrate),
         ("./ops", "serve") => Ok(Step::Serve),
         ("./ops", "doctor" | "import" | "key" | "replay") => Ok(Step::Run),
-        ("opscenter", "doctor" | "import") => Ok(Step::Run),
+        ("opscenter", "doctor" | "import" | "log") => Ok(Step::Run),
         ("opscenter-replay" | "curl" | "python3", _) => Ok(Step::Run),
         _ if ELSEWHERE.iter().any(|(start, _)| command.starts_with(start)) => Ok(Step::Elsewhere),
         _ => Err(format!("no test knows how to run `{command}`")),
