@@ -10,8 +10,8 @@
 
 mod as_of;
 pub mod command_line;
-mod erasure_report;
 mod diff;
+mod erasure_report;
 mod events;
 mod explain;
 mod failure;

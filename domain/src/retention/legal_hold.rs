@@ -140,7 +140,7 @@ impl Refusal {
 }
 
 /// The holds on one target.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LegalHolds {
     /// Those that stand, with the case each is for.
     pub standing: BTreeMap<LegalHoldId, Text>,

@@ -174,7 +174,7 @@ impl Refusal {
 }
 
 /// Retention for one organization, or for the platform's own records.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RetentionPolicy {
     /// For how many days bodies of each kind are kept; what is not named is kept for ever.
     pub keep_days: BTreeMap<RecordKind, u32>,

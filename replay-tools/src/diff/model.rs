@@ -103,6 +103,7 @@ async fn folded(
         )),
         source @ (RebuildError::Handler { .. }
         | RebuildError::Unknown(_)
+        | RebuildError::Busy(_)
         | RebuildError::NothingKept { .. }
         | RebuildError::Log(_)
         | RebuildError::Rows(_)) => Failure::Rebuild {

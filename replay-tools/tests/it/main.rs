@@ -2,8 +2,8 @@
 #![cfg(test)]
 
 mod as_of;
-mod erasure_report;
 mod diff;
+mod erasure_report;
 mod events;
 mod explain;
 mod killed;
