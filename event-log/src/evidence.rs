@@ -1,7 +1,7 @@
 //! Evidence: how events are hashed, so that history can be checked by a stranger.
 //!
 //! Everything here is made before the lock and needs no database. The byte layout is written down
-//! with test vectors in `docs/event-log-format.md`; it is frozen, and changing it would make every
+//! with test vectors in `docs/log-format.md`; it is frozen, and changing it would make every
 //! log already written unverifiable. Integers are big-endian.
 
 use crate::NewEvent;

@@ -14,6 +14,7 @@
 
 mod append;
 mod backend;
+pub mod bundle;
 mod call;
 mod checkpoints;
 pub mod evidence;

@@ -20,10 +20,12 @@
 mod checkpoint;
 mod cosignature;
 mod key;
+mod policy;
 
 pub use checkpoint::Checkpoint;
 pub use cosignature::{Cosignature, Cosigner, TIMESTAMP_MAX, cosignatures_valid, merge_signatures};
 pub use key::{Algorithm, KeyId, KeyName, Signer, VerifierKey};
+pub use policy::{Policy, PolicyError};
 
 use data_encoding::BASE64;
 use std::fmt;

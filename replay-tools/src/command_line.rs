@@ -1,8 +1,8 @@
 //! The command line: which tools there are, and what the process ends with.
 
 use crate::{
-    Failure, as_of, diff, erasure_report, events, explain, read_model, rebuild, totals, verify,
-    witness,
+    Failure, as_of, diff, erasure_report, events, explain, export, read_model, rebuild, totals,
+    verify, witness,
 };
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -21,6 +21,11 @@ Exit codes:
   0  the answer was given, and nothing is wrong
   1  something is wrong with what was looked at
   2  the question cannot be answered: a wrong argument, no database, no such thing
+
+verify BUNDLE ends with:
+  0  whole   10  whole but for bodies purged by a recorded decision
+  20  something was changed   21  not signed as the policy asks
+  22  something is missing   30  the figures in it are not what its events give
 
 All tools work beside a running server and without one. None of them writes to the log."
 )]
@@ -53,6 +58,8 @@ enum Tool {
     ErasureReport(erasure_report::Options),
     /// Cosign the checkpoints of logs that only ever grow, as a witness for others
     Witness(witness::Options),
+    /// A part of the log as one file that proves itself to whoever has no database
+    Export(export::Options),
     /// Print a completion script for a shell
     Completions(Completions),
 }
@@ -95,6 +102,7 @@ impl CommandLine {
             Tool::Events(options) => events::run(options, &self.place, out).await,
             Tool::ErasureReport(options) => erasure_report::run(options, &self.place, out).await,
             Tool::Witness(options) => witness::run(options, out).await,
+            Tool::Export(options) => export::run(options, &self.place, out).await,
             Tool::Completions(Completions { shell }) => {
                 let mut script = Vec::new();
                 clap_complete::generate(

@@ -134,7 +134,7 @@ async fn print(
 }
 
 /// The last position before a moment.
-async fn since(log: &EventLog, moment: Option<Moment>) -> Result<Position, Failure> {
+pub(crate) async fn since(log: &EventLog, moment: Option<Moment>) -> Result<Position, Failure> {
     match moment {
         None => Ok(Position::START),
         Some(Moment::Position(position)) => Ok(Position(position.0.saturating_sub(1))),

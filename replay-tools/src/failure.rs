@@ -1,6 +1,7 @@
 //! Why a tool ends without its answer, and with which exit code.
 
 use domain::DecodeError;
+use event_log::tree::read::TreeError;
 use event_log::{Position, ReadError};
 use std::io;
 use std::process::ExitCode;
@@ -11,6 +12,17 @@ pub(crate) enum Failure {
     /// Something is wrong with history, or with what was derived from it.
     #[error("{0}")]
     Problem(String),
+    /// What a bundle is worth, where it is not whole in every part.
+    #[error("{what}")]
+    Verdict {
+        /// What the process ends with.
+        code: u8,
+        /// What is wrong, and where.
+        what: String,
+    },
+    /// The tree or the proofs cannot be read.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
     /// What was asked cannot be answered: it names the value and what would do.
     #[error("{0}")]
     Usage(String),
@@ -39,6 +51,14 @@ pub(crate) enum Failure {
         /// What happened.
         source: io::Error,
     },
+    /// A file cannot be written.
+    #[error("{path} cannot be written; check the path, its rights and the room on the disk")]
+    Unwritten {
+        /// Which.
+        path: String,
+        /// What happened.
+        source: io::Error,
+    },
     /// The answer cannot be written.
     #[error("the answer cannot be written; check where the output goes")]
     Output(#[from] io::Error),
@@ -57,7 +77,7 @@ pub(crate) enum Failure {
 
 impl Failure {
     /// What the process ends with: 0 for an answer nobody waited for, 1 for a problem found, 2 for
-    /// what could not be done.
+    /// what could not be done; the verdict on a bundle has codes of its own.
     #[must_use]
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
@@ -65,11 +85,15 @@ impl Failure {
             Self::Problem(_) | Self::Read(ReadError::Gap { .. }) | Self::Event { .. } => {
                 ExitCode::from(1)
             }
-            Self::Usage(_)
+            Self::Tree(TreeError::Damaged) => ExitCode::from(1),
+            Self::Verdict { code, .. } => ExitCode::from(*code),
+            Self::Tree(_)
+            | Self::Usage(_)
             | Self::Installation(_)
             | Self::Read(ReadError::Unavailable(_))
             | Self::Database(_)
             | Self::File { .. }
+            | Self::Unwritten { .. }
             | Self::Output(_)
             | Self::Json(_)
             | Self::Rebuild { .. } => ExitCode::from(2),

@@ -1,7 +1,7 @@
 //! The raw form of a log as a file: JSON Lines with every column, so that it can be verified on a
 //! machine that has no database.
 //!
-//! The form is that of the test vectors of `docs/event-log-format.md`, and the script that stands
+//! The form is that of the test vectors of `docs/log-format.md`, and the script that stands
 //! beside them verifies such a file as it is: each batch, then its rows; bytes and ids hexadecimal,
 //! times in microseconds since 1970.
 

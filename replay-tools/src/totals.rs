@@ -17,7 +17,7 @@ use domain::values::{Code, MicroDollars};
 use domain::{Aggregate, Event};
 use event_log::{EventLog, Position, Recorded};
 use installation::Place;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 
 /// The meter that counts calls of models: a record that names a model counts one, unless it states
@@ -47,7 +47,8 @@ pub(crate) struct Options {
 }
 
 /// The totals of an organization.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Totals {
     /// How much of each meter.
     pub(crate) meters: BTreeMap<Code, u64>,
@@ -129,12 +130,21 @@ pub(crate) async fn of(
     Ok(fold.totals(to))
 }
 
+/// Whether events of this name count.
+pub(crate) fn is_counted(type_name: &str) -> bool {
+    let mut names = UsageEvent::NAMES.iter().chain(CreditEvent::NAMES);
+    names.any(|(name, _)| *name == type_name)
+}
+
 fn names(lists: &[&[(&'static str, i16)]]) -> Vec<String> {
     lists.iter().flat_map(|list| list.iter().map(|(name, _)| (*name).to_owned())).collect()
 }
 
 /// How each meter that is defined adds up.
-async fn aggregations(log: &EventLog, to: Position) -> Result<HashMap<Code, Aggregation>, Failure> {
+pub(crate) async fn aggregations(
+    log: &EventLog,
+    to: Position,
+) -> Result<HashMap<Code, Aggregation>, Failure> {
     let mut defined = HashMap::new();
     for recorded in log.read_kind("meter", Some(to)).await? {
         if let Ok(MeterEvent::MeterDefined(meter)) = decode(&recorded)?.try_into() {
@@ -145,7 +155,7 @@ async fn aggregations(log: &EventLog, to: Position) -> Result<HashMap<Code, Aggr
 }
 
 /// What is known after a part of the log.
-struct Fold {
+pub(crate) struct Fold {
     aggregations: HashMap<Code, Aggregation>,
     meters: BTreeMap<Code, u64>,
     calls: u64,
@@ -156,7 +166,8 @@ struct Fold {
 }
 
 impl Fold {
-    fn new(aggregations: HashMap<Code, Aggregation>) -> Self {
+    /// Before the first event, with how each meter adds up.
+    pub(crate) fn new(aggregations: HashMap<Code, Aggregation>) -> Self {
         Self {
             aggregations,
             meters: BTreeMap::new(),
@@ -169,8 +180,14 @@ impl Fold {
     }
 
     fn take(&mut self, recorded: &Recorded) -> Result<(), Failure> {
-        let position = recorded.position;
-        let event = decode(recorded)?;
+        self.event(recorded.position, decode(recorded)?)
+    }
+
+    /// Takes the next event of the organization's usage or credits.
+    ///
+    /// # Errors
+    /// [`Failure::Problem`] where it contradicts itself or what came before.
+    pub(crate) fn event(&mut self, position: Position, event: Event) -> Result<(), Failure> {
         if let Event::Usage(UsageEvent::UsageRecorded(usage)) = &event {
             return self.used(usage, position);
         }
@@ -239,7 +256,8 @@ impl Fold {
         Ok(())
     }
 
-    fn totals(mut self, to: Position) -> Totals {
+    /// The totals after the last event, as of a position.
+    pub(crate) fn totals(mut self, to: Position) -> Totals {
         if let Ok(code) = API_CALLS.parse::<Code>()
             && self.calls > 0
         {

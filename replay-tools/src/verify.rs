@@ -6,6 +6,7 @@
 //! tail was dropped is whole in itself; it is found by comparing with a chain that was noted
 //! before, outside the database.
 
+mod bundle;
 mod derived;
 mod describe;
 mod file;
@@ -38,8 +39,16 @@ Examples:
   opscenter-replay verify
   opscenter-replay events --raw > log.jsonl        # on the machine with the database
   opscenter-replay verify --from log.jsonl         # on any other machine
+  opscenter-replay verify acme.bundle --policy policy.txt            # anywhere, without network
   opscenter-replay verify --expect-head 19412 --expect-chain 3fe1…   # noted last month")]
 pub(crate) struct Options {
+    /// Verify a bundle that `export` wrote, without database and network
+    #[arg(value_name = "BUNDLE", requires = "policy",
+          conflicts_with_all = ["from", "expect_head", "expect_chain"])]
+    pub(crate) bundle: Option<PathBuf>,
+    /// Whose signatures are taken for a bundle: a file of `log`, `witness`, `group`, `quorum` lines
+    #[arg(long, value_name = "FILE", requires = "bundle")]
+    pub(crate) policy: Option<PathBuf>,
     /// Verify a file that `events --raw` wrote instead of the database; - is standard input
     #[arg(long, value_name = "FILE")]
     pub(crate) from: Option<PathBuf>,
@@ -137,6 +146,9 @@ struct Expected {
 /// # Errors
 /// [`Failure::Problem`] when the log is not what was recorded.
 pub(crate) async fn run(options: &Options, place: &Place, out: Out<'_>) -> Result<(), Failure> {
+    if let (Some(path), Some(policy)) = (&options.bundle, &options.policy) {
+        return bundle::run(path, policy, options.json, out).await;
+    }
     let expected = Expected { head: options.expect_head, chain: options.expect_chain };
     let started = Instant::now();
     let (walk, found) = match &options.from {

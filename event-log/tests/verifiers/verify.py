@@ -1,4 +1,4 @@
-"""Verifies a log by docs/event-log-format.md alone. Reads JSON Lines: each batch, then its rows.
+"""Verifies a log by docs/log-format.md alone. Reads JSON Lines: each batch, then its rows.
 Prints "ok <last position> <chain>", or the first thing that is wrong and exits with 1."""
 import hashlib
 import json

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod as_of;
+mod bundle;
 mod diff;
 mod erasure_report;
 mod events;
