@@ -6,6 +6,7 @@
 //! * [`Manifest`]: what it claims to be;
 //! * events with the hashes between them, so that one pass works out the root of the whole tree;
 //! * signed checkpoints in their places, the last of which is what everything is proved against;
+//! * behind them, recorded purges that account for bodies which are gone;
 //! * for one organization, the proof of how many events it has;
 //! * an end with the number of frames and a hash of everything, so that a cut is seen.
 //!
@@ -46,6 +47,8 @@ pub enum Kind {
     Event,
     /// An event of the organization just before or after the bundle, without bodies.
     Neighbour,
+    /// A recorded purge behind the bundle's events: it accounts for bodies that are gone.
+    Purge,
     /// The hashes of the leaves up to the next frame.
     Gap,
     /// A signed checkpoint of the leaves so far.
@@ -66,6 +69,7 @@ impl Kind {
             Self::Batch => b'B',
             Self::Event => b'E',
             Self::Neighbour => b'N',
+            Self::Purge => b'P',
             Self::Gap => b'G',
             Self::Checkpoint => b'C',
             Self::Count => b'T',
@@ -80,6 +84,7 @@ impl Kind {
             b'B' => Self::Batch,
             b'E' => Self::Event,
             b'N' => Self::Neighbour,
+            b'P' => Self::Purge,
             b'G' => Self::Gap,
             b'C' => Self::Checkpoint,
             b'T' => Self::Count,

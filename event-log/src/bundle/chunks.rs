@@ -25,6 +25,7 @@ pub(super) struct Chunk {
 pub(super) enum Item {
     Event(Result<Checked, &'static str>),
     Neighbour(Result<Checked, &'static str>),
+    Purge(Result<Checked, &'static str>),
     Other(Kind, Range<usize>),
     /// The end, and what is wrong with what it says.
     End(Result<(), EndFault>),
@@ -129,6 +130,7 @@ impl<R: Read> Chunks<R> {
         match kind {
             Kind::Event => Item::Event(record::check(bytes, within)),
             Kind::Neighbour => Item::Neighbour(record::check(bytes, within)),
+            Kind::Purge => Item::Purge(record::check(bytes, within)),
             Kind::End => Item::End(self.end(&bytes[within])),
             Kind::Manifest
             | Kind::Replay

@@ -2,8 +2,10 @@
 //! a recorded decision, and which are simply missing.
 //!
 //! A purge is an event of type `bodies_purged` of the same organization. It names positions, and a
-//! digest over position, id and hash of every event at them, so that it accounts for these events
-//! and no others. It comes after them, so that what is missing is kept in mind until the end.
+//! digest over position, id and hash of every event at them. Where all of them are in the bundle the
+//! digest must fit them, or the purge accounts for nothing; where some are not, the positions count,
+//! for the tree says which events stand there. It comes after what it purged, so that what is
+//! missing is kept in mind until the end.
 
 use super::Fault;
 use crate::evidence::Hash;
@@ -23,8 +25,10 @@ const PURGE_MAGIC: &[u8; 8] = b"OPSPURG1";
 const MISSING_MAX: usize = 700_000;
 
 /// Bodies that are not there.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Gaps {
+    from: i64,
+    to: i64,
     missing: BTreeMap<i64, (Uuid, Uuid, Hash)>,
     authorised: u64,
 }
@@ -43,6 +47,11 @@ struct Run {
 }
 
 impl Gaps {
+    /// Of a bundle from one position to another.
+    pub(super) fn new(from: i64, to: i64) -> Self {
+        Self { from, to, missing: BTreeMap::new(), authorised: 0 }
+    }
+
     /// Takes in that the body of an event is not there.
     pub(super) fn note(
         &mut self,
@@ -53,30 +62,42 @@ impl Gaps {
     ) -> Result<(), Fault> {
         if self.missing.len() >= MISSING_MAX {
             let first = self.first_unauthorised().unwrap_or(position);
-            return Err(Fault::content(first, "too many bodies are missing to account for them"));
+            return Err(Fault::incomplete(
+                first,
+                "too many bodies are missing to account for them",
+            ));
         }
         self.missing.insert(position, (tenant, event_id, hash));
         Ok(())
     }
 
-    /// Decides which gaps a recorded purge authorises: all of those it names, or none where it does
-    /// not account for just these events of its organization.
+    /// Decides which gaps a recorded purge authorises.
     pub(super) fn authorise(&mut self, tenant: Uuid, payload: &[u8]) {
         let Ok(purge) = serde_json::from_slice::<Purge>(payload) else { return };
+        // In order, so that nothing is looked at twice.
+        let is_ordered = purge.runs.is_sorted_by(|one, next| one.last < next.first)
+            && purge.runs.iter().all(|run| run.first <= run.last);
+        let (Some(first), Some(last)) = (purge.runs.first(), purge.runs.last()) else { return };
+        if !is_ordered {
+            return;
+        }
+        let is_inside = first.first >= self.from && last.last <= self.to;
         let mut digest = Sha256::new_with_prefix(PURGE_MAGIC);
-        let mut named = Vec::new();
-        for position in purge.runs.iter().flat_map(|run| run.first..=run.last) {
-            match self.missing.get(&position) {
-                Some((of, event_id, hash)) if *of == tenant => {
-                    digest.update(position.to_be_bytes());
-                    digest.update(event_id.as_bytes());
-                    digest.update(hash);
-                    named.push(position);
+        let (mut named, mut claimed) = (Vec::new(), 0_u64);
+        for run in &purge.runs {
+            claimed = claimed.saturating_add(run.last.abs_diff(run.first).saturating_add(1));
+            for (position, (of, event_id, hash)) in self.missing.range(run.first..=run.last) {
+                if *of != tenant {
+                    return;
                 }
-                _ => return,
+                digest.update(position.to_be_bytes());
+                digest.update(event_id.as_bytes());
+                digest.update(hash);
+                named.push(*position);
             }
         }
-        if HEXLOWER.encode(&digest.finalize()) != purge.digest {
+        let is_all = u64::try_from(named.len()).is_ok_and(|named| named == claimed);
+        if is_inside && !(is_all && HEXLOWER.encode(&digest.finalize()) == purge.digest) {
             return;
         }
         for position in named {
@@ -108,7 +129,7 @@ mod tests {
     const OURS: Uuid = Uuid::from_u128(1);
 
     fn gaps() -> Gaps {
-        let mut gaps = Gaps::default();
+        let mut gaps = Gaps::new(2, 9);
         for position in [3, 4, 9] {
             let id = Uuid::from_u128(u128::try_from(position).unwrap());
             gaps.note(position, OURS, id, [7; 32]).unwrap();
@@ -153,9 +174,20 @@ mod tests {
             (OURS, purge(&[3, 5])),
             (OURS, wrong.into_bytes()),
             (OURS, b"{}".to_vec()),
+            (OURS, br#"{"runs":[],"digest":""}"#.to_vec()),
+            (OURS, br#"{"runs":[{"first":3,"last":3},{"first":1,"last":1}],"digest":""}"#.to_vec()),
         ] {
             gaps.authorise(tenant, &payload);
             assert_eq!((gaps.authorised(), gaps.first_unauthorised()), (0, Some(3)));
         }
+    }
+
+    #[test]
+    fn a_purge_of_more_than_the_bundle_has_accounts_for_what_is_in_it_by_position() {
+        let mut gaps = gaps();
+        gaps.authorise(OURS, &purge(&[1, 3, 9, 12]));
+        assert_eq!((gaps.authorised(), gaps.first_unauthorised()), (2, Some(4)));
+        gaps.authorise(Uuid::from_u128(2), &purge(&[1, 4]));
+        assert_eq!((gaps.authorised(), gaps.first_unauthorised()), (2, Some(4)));
     }
 }

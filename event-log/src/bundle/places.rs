@@ -169,6 +169,32 @@ impl Places {
         Ok(())
     }
 
+    /// A purge behind the bundle's events. Where it is the organization's next event, it is the
+    /// neighbour as well.
+    pub(super) fn purge(&mut self, event: &Checked) -> Result<(), Fault> {
+        self.whole()?;
+        let (next, entry) = (self.next(), &event.entry);
+        let is_ours = match self.manifest.scope {
+            Scope::All => true,
+            Scope::Organization(organization) => event.tenant == organization,
+        };
+        let is_numbered = entry.tenant_sequence == self.sequence + 1
+            || self.is_behind && entry.tenant_sequence > self.sequence
+            || self.manifest.scope == Scope::All;
+        if next <= self.manifest.to || entry.position.0 != next || !is_ours || !is_numbered {
+            return Err(Fault::incomplete(next, "a purge stands where it cannot"));
+        }
+        if self.before.is_some_and(|before| !is_later(&before, entry)) {
+            return Err(Fault::content(next, "its batch or its time is not one that can follow"));
+        }
+        self.sequence = entry.tenant_sequence;
+        self.is_behind = true;
+        self.before = Some(*entry);
+        self.unproved.get_or_insert(next);
+        self.leaves.push(event.leaf);
+        Ok(())
+    }
+
     pub(super) fn gap(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         self.whole()?;
         let (next, start) = (self.next(), self.leaves.size());

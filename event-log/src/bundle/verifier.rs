@@ -101,7 +101,7 @@ pub fn verify<R: Read + Send>(
             fold,
             stage: Stage::Begin,
             places: None,
-            gaps: Gaps::default(),
+            gaps: Gaps::new(1, 0),
             summary: Summary::default(),
         };
         let fault = chunks.iter().find_map(|chunk| walk.take(&chunk).err());
@@ -155,6 +155,12 @@ impl Walk<'_> {
                 self.listen(&event, bytes, next)
             }
             Item::Neighbour(event) => self.leaves()?.neighbour(&checked(event)?),
+            Item::Purge(event) => {
+                let places = self.leaves()?;
+                let event = checked(event)?;
+                places.purge(&event)?;
+                self.account(&event, bytes, next)
+            }
             Item::Other(kind, within) => self.other(*kind, &bytes[within.clone()]),
             Item::End(end) => self.end(*end),
             Item::Broken(problem) => Err(Fault::incomplete(next, *problem)),
@@ -202,6 +208,16 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// Takes in a purge that was recorded behind the bundle's events.
+    fn account(&mut self, event: &Checked, bytes: &[u8], position: i64) -> Result<(), Fault> {
+        let is_purge = bytes[event.type_name.clone()] == *PURGED.as_bytes();
+        let payload = event.payload.clone().filter(|_| is_purge).ok_or_else(|| {
+            Fault::incomplete(position, "what stands here as a purge is another event")
+        })?;
+        self.gaps.authorise(event.tenant, &bytes[payload]);
+        Ok(())
+    }
+
     fn other(&mut self, kind: Kind, bytes: &[u8]) -> Result<(), Fault> {
         match (kind, self.stage) {
             (Kind::Manifest, Stage::Begin) => self.begin(bytes),
@@ -228,6 +244,7 @@ impl Walk<'_> {
         self.stage = if manifest.replay { Stage::Figures } else { Stage::Leaves };
         self.fold.begin(&manifest);
         self.summary.manifest = Some(manifest.clone());
+        self.gaps = Gaps::new(manifest.from, manifest.to);
         self.places = Some(Places::new(manifest));
         Ok(())
     }
@@ -341,7 +358,7 @@ impl Walk<'_> {
             None => Ok(()),
             Some(position) => {
                 let problem = "the event's body is missing, and no recorded decision says so";
-                Err(Fault::content(position, problem))
+                Err(Fault::incomplete(position, problem))
             }
         }
     }

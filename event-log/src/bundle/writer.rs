@@ -65,14 +65,7 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// When it cannot be written.
     pub fn event(&mut self, entry: Entry, row: &RawRow, with_bodies: bool) -> io::Result<()> {
-        let bodies = with_bodies.then_some(Bodies {
-            payload: (&row.payload_salt, &row.payload),
-            meta: (&row.meta_salt, &row.meta),
-        });
-        // Bodies that were destroyed left no salt behind.
-        let bodies = bodies.filter(|bodies| !bodies.payload.0.is_empty());
-        let bytes = record::write(entry, &row.header_bytes(), bodies);
-        self.frame(Kind::Event, &bytes)
+        self.frame(Kind::Event, &event_bytes(entry, row, with_bodies))
     }
 
     /// Writes the event just before or behind the bundle's, without bodies.
@@ -80,8 +73,15 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// When it cannot be written.
     pub fn neighbour(&mut self, entry: Entry, row: &RawRow) -> io::Result<()> {
-        let bytes = record::write(entry, &row.header_bytes(), None);
-        self.frame(Kind::Neighbour, &bytes)
+        self.frame(Kind::Neighbour, &event_bytes(entry, row, false))
+    }
+
+    /// Writes a recorded purge behind the bundle's events.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn purge(&mut self, entry: Entry, row: &RawRow) -> io::Result<()> {
+        self.frame(Kind::Purge, &event_bytes(entry, row, true))
     }
 
     /// Writes the hashes of the leaves up to `end`.
@@ -127,4 +127,14 @@ impl<W: Write> Writer<W> {
         self.hash.update(bytes);
         self.out.write_all(bytes)
     }
+}
+
+fn event_bytes(entry: Entry, row: &RawRow, with_bodies: bool) -> Vec<u8> {
+    let bodies = with_bodies.then_some(Bodies {
+        payload: (&row.payload_salt, &row.payload),
+        meta: (&row.meta_salt, &row.meta),
+    });
+    // Bodies that were destroyed left no salt behind.
+    let bodies = bodies.filter(|bodies| !bodies.payload.0.is_empty());
+    record::write(entry, &row.header_bytes(), bodies)
 }

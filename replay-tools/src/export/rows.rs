@@ -10,12 +10,18 @@ use uuid::Uuid;
 /// How many positions one query looks at.
 const WINDOW: i64 = 50_000;
 
-const ROWS: &str = "
+/// The stored name of the record of a purge.
+const PURGE: &str = "bodies_purged";
+
+const PLACED: &str = "
 select l.*, b.first as batch_first, (b.last - b.first + 1)::integer as batch_count
   from event_log.log l,
        lateral (select first, last from event_log.log_batch
                  where first <= l.position order by first desc limit 1) b
- where l.tenant = $1 and l.position > $2 and l.position <= $3 order by l.position ";
+ where ";
+
+const OF_TENANT: &str =
+    "l.tenant = $1 and l.position > $2 and l.position <= $3 order by l.position ";
 
 /// A row, and the batch that it says it is in.
 #[derive(Debug)]
@@ -86,7 +92,7 @@ async fn ask(
     (after, to): (i64, i64),
     limit: i64,
 ) -> Result<Vec<Placed>, Failure> {
-    let rows = sqlx::query(AssertSqlSafe(format!("{ROWS}{order}")))
+    let rows = sqlx::query(AssertSqlSafe(format!("{PLACED}{OF_TENANT}{order}")))
         .bind(tenant)
         .bind(after)
         .bind(to)
@@ -94,6 +100,29 @@ async fn ask(
         .fetch_all(pool)
         .await?;
     Ok(rows.iter().map(Placed::read).collect::<Result<_, _>>()?)
+}
+
+/// Recorded purges within a span: of one organization, or of all.
+pub(super) async fn purges(
+    pool: &PgPool,
+    of: Option<Uuid>,
+    after: i64,
+    to: i64,
+) -> Result<Vec<Placed>, Failure> {
+    let purges = "($1::uuid is null or l.tenant = $1) and l.position > $2 and l.position <= $3
+        and l.type = $4 order by l.position";
+    let rows = sqlx::query(AssertSqlSafe(format!("{PLACED}{purges}")))
+        .bind(of)
+        .bind(after)
+        .bind(to)
+        .bind(PURGE)
+        .fetch_all(pool)
+        .await?;
+    Ok(rows.iter().map(Placed::read).collect::<Result<_, _>>()?)
+}
+
+pub(super) fn is_purge(placed: &Placed) -> bool {
+    placed.row.type_name == PURGE
 }
 
 /// The chain before a position at which a batch begins.

@@ -35,6 +35,8 @@ pub(super) struct Stream<'a> {
     /// Sizes of the checkpoints that are still to come, the last one at the end.
     checkpoints: VecDeque<i64>,
     events: u64,
+    /// Whether a body was not there any more.
+    is_purged: bool,
     bar: ProgressBar,
 }
 
@@ -50,7 +52,17 @@ impl<'a> Stream<'a> {
         let between = rows::checkpoints(log.pool(), manifest.from, to, CHECKPOINTS_MAX).await?;
         let checkpoints = between.into_iter().chain([last]).collect();
         let tree = Walk::begin(log).await?;
-        Ok(Self { log, manifest, writer, tree, leaves: 0, checkpoints, events: 0, bar })
+        Ok(Self {
+            log,
+            manifest,
+            writer,
+            tree,
+            leaves: 0,
+            checkpoints,
+            events: 0,
+            is_purged: false,
+            bar,
+        })
     }
 
     /// Every batch with its events.
@@ -102,14 +114,19 @@ impl<'a> Stream<'a> {
                 self.event(placed).await?;
             }
         }
-        if let Some(behind) = rows::neighbour(&pool, tenant, to, size, false).await? {
-            self.neighbour(&behind).await?;
+        let behind = rows::neighbour(&pool, tenant, to, size, false).await?;
+        // A purge that accounts for bodies is written as one.
+        match behind.filter(|behind| !(self.is_purged && rows::is_purge(behind))) {
+            Some(behind) => self.neighbour(&behind).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// The rest of the tree, the last checkpoint, what follows it, and the end.
     pub(super) async fn finish(mut self) -> Result<(Output, u64), Failure> {
+        if self.is_purged && self.manifest.bodies {
+            self.purges().await?;
+        }
         self.advance(self.manifest.size).await?;
         if let Scope::Organization(tenant) = self.manifest.scope {
             let proof = self.log.count_proof(tenant, self.manifest.size).await?;
@@ -119,9 +136,26 @@ impl<'a> Stream<'a> {
         Ok((self.writer.finish()?, self.events))
     }
 
+    /// Purges that were recorded behind the events: they account for bodies that are gone.
+    async fn purges(&mut self) -> Result<(), Failure> {
+        let size = i64::try_from(self.manifest.size).unwrap_or(i64::MAX);
+        let of = match self.manifest.scope {
+            Scope::All => None,
+            Scope::Organization(tenant) => Some(tenant),
+        };
+        for placed in rows::purges(self.log.pool(), of, self.manifest.to, size).await? {
+            self.advance(leaf(placed.row.position)).await?;
+            let entry = self.entry(&placed).await?;
+            self.writer.purge(entry, &placed.row)?;
+            self.leaves += 1;
+        }
+        Ok(())
+    }
+
     async fn event(&mut self, placed: &Placed) -> Result<(), Failure> {
         let entry = self.entry(placed).await?;
         self.writer.event(entry, &placed.row, self.manifest.bodies)?;
+        self.is_purged |= placed.row.payload_salt.is_empty();
         self.leaves += 1;
         self.events += 1;
         if self.events.is_multiple_of(1_000) {
