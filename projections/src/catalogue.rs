@@ -113,7 +113,7 @@ pub struct Catalogue;
 
 impl Projection for Catalogue {
     const NAME: &'static str = "catalogue";
-    const VERSION: i32 = 1;
+    const VERSION: i32 = 2;
     const TAKES: Takes = Takes::Of(&[
         meter::Event::NAMES,
         model::Event::NAMES,

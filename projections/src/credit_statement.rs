@@ -24,7 +24,7 @@ pub struct CreditStatement;
 
 impl Projection for CreditStatement {
     const NAME: &'static str = "credit_statement";
-    const VERSION: i32 = 1;
+    const VERSION: i32 = 2;
     const TAKES: Takes = Takes::Of(&[credits::Event::NAMES]);
     type Rows = Rows;
 

@@ -31,7 +31,7 @@ pub struct Directory;
 
 impl Projection for Directory {
     const NAME: &'static str = "directory";
-    const VERSION: i32 = 1;
+    const VERSION: i32 = 2;
     const TAKES: Takes = Takes::Of(&[
         person::Event::NAMES,
         tenancy::Event::NAMES,

@@ -75,7 +75,8 @@ pub enum ApplyError {
 pub trait Projection: Send + Sync + 'static {
     /// Its name, for people and for checkpoints.
     const NAME: &'static str;
-    /// Raised with every change of what an event does to the rows: a new generation is built then.
+    /// Raised with every change of what an event does to the rows, or of their tables: a new
+    /// generation is built then, and a program of the version before leaves it alone.
     const VERSION: i32;
     /// Which events it takes.
     const TAKES: Takes;
