@@ -109,10 +109,10 @@ const LISTS: &[&str] = &[
     "models(AS_OF) { totalCount nodes { name version prices { name amount } } }",
     "rateCard(AS_OF) { version } meters(AS_OF) { code }",
     "addOns(AS_OF) { code } creditPacks(AS_OF) { code price { amount } }",
-    "roles(AS_OF) { code permissions } apiKeys(userId: \"MEMBER\", AS_OF) { scopes revokedAt }",
+    "roles(AS_OF) { code permissions } apiKeys(userId: \"SOMEBODY\", AS_OF) { scopes revokedAt }",
     "users(AS_OF) { nodes { id status roles memberships { organizationId role } } }",
-    "organizations(AS_OF) { totalCount nodes { slug name status tier tierVersion memberCount \
-     members { nodes { userId role } } creditBalance { available } } }",
+    "organizations(first: 5, AS_OF) { totalCount nodes { slug name status tier tierVersion \
+     memberCount members(first: 5) { nodes { userId role } } creditBalance { available } } }",
     "creditBalance(organizationId: \"ORGANIZATION\", AS_OF) { available held \
      grants { nodes { id remaining } } holds { totalCount nodes { id state } } }",
 ];
@@ -164,7 +164,7 @@ impl Story {
         let mut input = json!({});
         for (name, value) in more.as_object().expect("an object") {
             let id = if value == "ORGANIZATION" { &self.organization } else { &self.member };
-            let is_known = value == "ORGANIZATION" || value == "MEMBER";
+            let is_known = value == "ORGANIZATION" || value == "SOMEBODY";
             input[name] = if is_known { json!(id) } else { value.clone() };
         }
         let _done = self.world.admin().run(mutation, input, "").await.accepted();
@@ -178,7 +178,7 @@ impl Story {
             1 => {
                 let input = json!({ "organizationId": of, "credits": "50", "reason": "a test" });
                 self.run("creditGrant", input).await;
-                let input = json!({ "organizationId": of, "userId": "MEMBER", "role": "MEMBER" });
+                let input = json!({ "organizationId": of, "userId": "SOMEBODY", "role": "MEMBER" });
                 self.run("memberAdd", input).await;
             }
             2 => {
@@ -196,13 +196,13 @@ impl Story {
                 self.world.carry_out(CatalogueCommand::TierPublish { tier, terms }).await;
             }
             4 => {
-                let input = json!({ "organizationId": of, "userId": "MEMBER" });
+                let input = json!({ "organizationId": of, "userId": "SOMEBODY" });
                 self.run("memberRemove", input).await;
                 let input = json!({ "organizationId": of, "credits": "5", "reason": "a job" });
                 self.run("creditSpend", input).await;
             }
             5 => {
-                let input = json!({ "userId": "MEMBER", "name": "read", "scopes": ["users:r"] });
+                let input = json!({ "userId": "SOMEBODY", "name": "read", "scopes": ["users:r"] });
                 self.run("apiKeyCreate", input).await;
                 self.world.organization("bravo", "free", &self.owner).await;
             }
@@ -217,7 +217,7 @@ impl Story {
         for question in LISTS {
             let document = list(question, as_of.is_some());
             let document = document.replace("ORGANIZATION", &self.organization);
-            let document = document.replace("MEMBER", &self.member);
+            let document = document.replace("SOMEBODY", &self.member);
             let answer = asker.ask(&document, json!({ "asOf": as_of })).await.accepted();
             answers.push(answer.at("/data").clone());
         }

@@ -139,15 +139,13 @@ async fn every_read_model_is_rebuilt_under_a_write_load_and_no_query_fails_or_se
     let ask = || tokio::spawn(ask_on(admin.clone(), id.clone(), Arc::clone(&over)));
     let readers = [ask(), ask()];
     for definition in projections::definitions() {
-        for _ in 0..2 {
-            let promote = Promote::IfEqual;
-            let rebuilt = rebuild(world.log(), &definition, promote, &mut |_, _| ()).await;
-            let rebuilt = rebuilt.expect("a rebuild");
-            assert_eq!(rebuilt.comparison, Comparison::Equal, "{}", rebuilt.name);
-            assert!(rebuilt.promoted);
-        }
+        let promote = Promote::IfEqual;
+        let rebuilt = rebuild(world.log(), &definition, promote, &mut |_, _| ()).await;
+        let rebuilt = rebuilt.expect("a rebuild");
+        assert_eq!(rebuilt.comparison, Comparison::Equal, "{}", rebuilt.name);
+        assert!(rebuilt.promoted);
         let back = roll_back(world.log(), &definition).await.expect("the one before");
-        assert_eq!(back, 2, "{}", definition.name);
+        assert_eq!(back, 1, "{}", definition.name);
     }
     over.store(true, Ordering::Relaxed);
     let written = writer.await.expect("the writer");

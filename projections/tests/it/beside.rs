@@ -68,10 +68,13 @@ impl Halting {
         let (go_on, going) = sync_channel::<()>(0);
         let task = tokio::spawn(async move {
             let mut watch = move |at: Position, to: Position| {
-                // Nobody listens any more: go on to the end.
-                if halted.send((at, to)).is_ok() {
-                    let _ended = going.recv();
-                }
+                // Somebody else has to look after what this thread would have.
+                tokio::task::block_in_place(|| {
+                    // Nobody listens any more: go on to the end.
+                    if halted.send((at, to)).is_ok() {
+                        let _ended = going.recv();
+                    }
+                });
             };
             rebuild(&log, &definition("usage"), Promote::IfEqual, &mut watch).await
         });

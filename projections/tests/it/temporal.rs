@@ -148,9 +148,11 @@ async fn a_thousand_questions_about_the_past_are_answered_as_a_fold_from_zero_an
         people.go_to(&log, at, ROWS_MAX).await.unwrap();
         credits.go_to(&log, at, ROWS_MAX).await.unwrap();
         let view = View::at(log.pool(), Some(at));
-        same_prices(view, prices.rows()).await;
-        same_people(view, people.rows(), &town).await;
-        same_credits(view, credits.rows(), &town).await;
+        tokio::join!(
+            same_prices(view, prices.rows()),
+            same_people(view, people.rows(), &town),
+            same_credits(view, credits.rows(), &town),
+        );
     }
 }
 
