@@ -93,7 +93,7 @@ fn has_card(text: &str) -> bool {
                 (_, twice) => twice,
             })
             .sum();
-        (13..=19).contains(&digits.len()) && sum % 10 == 0
+        (13..=19).contains(&digits.len()) && sum.is_multiple_of(10)
     })
 }
 

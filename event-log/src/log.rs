@@ -261,7 +261,7 @@ impl EventLog {
         self.shared.halt.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn check_halt(&self) -> Result<(), AppendError> {
+    pub(crate) fn check_halt(&self) -> Result<(), AppendError> {
         self.halted().map_or(Ok(()), |halt| Err(AppendError::Halted(halt)))
     }
 

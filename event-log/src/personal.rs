@@ -25,7 +25,7 @@ const NONCE_BYTES: usize = 12;
 
 /// How long a process may go on using a key that another one has erased.
 const CACHE_LIFE: Duration = Duration::from_secs(2);
-const CACHE_KEYS_MAX: usize = 50_000;
+pub(crate) const CACHE_KEYS_MAX: usize = 50_000;
 
 /// The key that wraps all others; kept outside the database.
 #[derive(Clone)]
@@ -144,6 +144,8 @@ pub struct KeyRing {
     wrap: [u8; 32],
     blind: [u8; 32],
     held: Arc<Mutex<HashMap<(Uuid, Uuid), Cached>>>,
+    /// Items of vaults by the mark of what they are.
+    pub(crate) vaulted: Arc<Mutex<HashMap<[u8; 32], Uuid>>>,
 }
 
 impl std::fmt::Debug for KeyRing {
@@ -160,6 +162,7 @@ impl KeyRing {
             wrap: master.derive("opscenter wrap 1"),
             blind: master.derive("opscenter blind 1"),
             held: Arc::default(),
+            vaulted: Arc::default(),
         };
         // Several, because one of them may be damaged: that is no sign of another master key.
         let samples: Vec<(Uuid, Uuid, Vec<u8>)> = sqlx::query_as(
@@ -184,12 +187,24 @@ impl KeyRing {
         subject: Uuid,
         clear: &[u8],
     ) -> Result<Vec<u8>, KeyError> {
-        let key = match self.key(tenant, subject).await? {
-            Some(found) => found,
-            None => Some(self.new_key(tenant, subject).await?),
-        };
-        let key = key.ok_or(KeyError::Erased { subject })?;
+        let key = self.key_for_sealing(tenant, subject).await?;
         encrypt(&key, &binding("field", tenant, subject), clear)
+    }
+
+    /// A person's key, made if there is none yet.
+    pub(crate) async fn key_for_sealing(
+        &self,
+        tenant: Uuid,
+        subject: Uuid,
+    ) -> Result<[u8; 32], KeyError> {
+        match self.key(tenant, subject).await? {
+            Some(found) => found.ok_or(KeyError::Erased { subject }),
+            None => self.new_key(tenant, subject).await,
+        }
+    }
+
+    pub(crate) fn pool(&self) -> &PgPool {
+        &self.pool
     }
 
     /// Opens what was sealed for a person.
@@ -218,6 +233,7 @@ impl KeyRing {
             .fetch_one(&self.pool)
             .await?;
         self.remember(tenant, subject, None);
+        self.vaulted.lock().unwrap_or_else(PoisonError::into_inner).clear();
         Ok(existed)
     }
 
@@ -272,7 +288,12 @@ impl KeyRing {
         Ok(key)
     }
 
-    fn unwrap(&self, tenant: Uuid, subject: Uuid, wrapped: &[u8]) -> Result<[u8; 32], KeyError> {
+    pub(crate) fn unwrap(
+        &self,
+        tenant: Uuid,
+        subject: Uuid,
+        wrapped: &[u8],
+    ) -> Result<[u8; 32], KeyError> {
         decrypt(&self.wrap, &binding("wrap", tenant, subject), wrapped)
             .and_then(|bytes| bytes.try_into().ok())
             .ok_or(KeyError::WrongMaster)
@@ -294,11 +315,11 @@ impl KeyRing {
 }
 
 /// What sealed bytes are bound to, so that they cannot be moved to another person.
-fn binding(purpose: &str, tenant: Uuid, subject: Uuid) -> Vec<u8> {
+pub(crate) fn binding(purpose: &str, tenant: Uuid, subject: Uuid) -> Vec<u8> {
     [purpose.as_bytes(), tenant.as_bytes(), subject.as_bytes()].concat()
 }
 
-fn encrypt(key: &[u8; 32], bound: &[u8], clear: &[u8]) -> Result<Vec<u8>, KeyError> {
+pub(crate) fn encrypt(key: &[u8; 32], bound: &[u8], clear: &[u8]) -> Result<Vec<u8>, KeyError> {
     let nonce: [u8; NONCE_BYTES] = random()?;
     let cipher = Aes256Gcm::new(&Key::<Aes256Gcm>::from(*key));
     let body = cipher
@@ -308,7 +329,7 @@ fn encrypt(key: &[u8; 32], bound: &[u8], clear: &[u8]) -> Result<Vec<u8>, KeyErr
     Ok([&[FORM], nonce.as_slice(), &body].concat())
 }
 
-fn decrypt(key: &[u8; 32], bound: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn decrypt(key: &[u8; 32], bound: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
     let (form, rest) = sealed.split_first()?;
     let (nonce, body) = rest.split_first_chunk::<NONCE_BYTES>()?;
     if *form != FORM {

@@ -142,6 +142,7 @@ impl EventLog {
 
     /// Destroys bodies and appends the one event of `append` that records it, both or neither.
     pub async fn purge(&self, purge: Purge, append: Append) -> Result<Receipt, AppendError> {
+        self.check_halt()?;
         append.check()?;
         let unavailable = |error| AppendError::Unavailable(Arc::new(error));
         let refused = |what: &str| AppendError::Refused(what.to_owned());

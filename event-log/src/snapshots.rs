@@ -78,6 +78,16 @@ impl EventLog {
         Ok(sqlx::query_scalar(sql).bind(position).fetch_optional(self.pool()).await?)
     }
 
+    /// Throws away every snapshot of a stream.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn drop_snapshots(&self, stream: &StreamId) -> Result<(), ReadError> {
+        let sql = "delete from event_log.snapshot where stream = $1";
+        sqlx::query(sql).bind(stream.as_str()).execute(self.pool()).await?;
+        Ok(())
+    }
+
     /// Keeps a snapshot in place of whatever has its version. What other reducers left of the
     /// stream goes; of this one's, those stay whose version is a multiple of `apart`, and this one.
     ///

@@ -38,7 +38,8 @@ table! {
         actor: String = "text collate \"C\" not null",
         /// On whose behalf, when it is not their own.
         on_behalf_of: Option<UserId> = "text collate \"C\"",
-        /// Where from: an address, or the part of the installation.
+        /// Where from: of a person the item of their vault, else an address or a part of the
+        /// installation.
         origin: Option<String> = "text",
         /// What: `credit.grant`.
         action: String = "text collate \"C\" not null",
@@ -64,6 +65,18 @@ table! {
     index "actor, position"
     index "action, position"
     index "target, position"
+}
+
+impl AuditEntry {
+    /// The person who did it, by themselves or by a key of theirs.
+    #[must_use]
+    pub fn person(&self) -> Option<UserId> {
+        match self.actor.split_once('/')? {
+            ("user", id) => id.parse().ok(),
+            ("api_key", ids) => ids.split_once('/')?.1.parse().ok(),
+            _ => None,
+        }
+    }
 }
 
 row_set! {

@@ -49,9 +49,13 @@ impl AuditEntry {
         self.0.on_behalf_of.map(|id| ID(id.to_string()))
     }
 
-    /// Where from: an address, or the part of the installation.
-    async fn origin(&self) -> Option<&str> {
-        self.0.origin.as_deref()
+    /// Where from: an address, or the part of the installation; null for whoever was erased.
+    async fn origin(&self, ctx: &Context<'_>) -> Result<Option<String>, Problem> {
+        let Some(origin) = &self.0.origin else { return Ok(None) };
+        match (origin.parse(), self.0.person()) {
+            (Ok(item), Some(user_id)) => asking(ctx)?.open_kept(user_id, item).await,
+            (Ok(_), None) | (Err(_), _) => Ok(Some(origin.clone())),
+        }
     }
 
     /// What: `credit.grant`.

@@ -130,12 +130,27 @@ impl Asking {
             domain::Personal::Sealed(sealed) => sealed,
         };
         let keys = self.services.executor.keys();
-        match keys.unseal(uuid::Uuid::nil(), user_id.uuid(), sealed).await? {
-            event_log::Opened::Erased => Ok(None),
-            event_log::Opened::Clear(bytes) => String::from_utf8(bytes)
-                .map(Some)
-                .map_err(|_| Problem::fault("sealed personal data that is no text")),
-        }
+        text_of(keys.unseal(uuid::Uuid::nil(), user_id.uuid(), sealed).await?)
+    }
+
+    /// Opens an item of a person's vault.
+    pub(crate) async fn open_kept(
+        &self,
+        user_id: domain::values::UserId,
+        item: event_log::VaultItem,
+    ) -> Result<Option<String>, Problem> {
+        let keys = self.services.executor.keys();
+        text_of(keys.look_up(uuid::Uuid::nil(), user_id.uuid(), item).await?)
+    }
+}
+
+/// What was sealed, as text; none once the person was erased.
+fn text_of(opened: event_log::Opened) -> Result<Option<String>, Problem> {
+    match opened {
+        event_log::Opened::Erased => Ok(None),
+        event_log::Opened::Clear(bytes) => String::from_utf8(bytes)
+            .map(Some)
+            .map_err(|_| Problem::fault("sealed personal data that is no text")),
     }
 }
 

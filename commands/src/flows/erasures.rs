@@ -10,8 +10,9 @@ use crate::command::AccessCommand;
 use crate::executor::{Executor, Request};
 use crate::failure::Failure;
 use crate::ids::flow_command_id;
+use crate::loader::stream_of;
 use domain::Event;
-use domain::identity::user::Event as UserEvent;
+use domain::identity::user::{Event as UserEvent, User};
 use domain::values::UserId;
 use uuid::Uuid;
 
@@ -47,6 +48,8 @@ pub(super) const fn asked_by(event: &Event) -> Option<UserId> {
 /// Destroys the key of somebody whose erasure was asked for, and records it.
 pub(crate) async fn carry_out(executor: &Executor, user_id: UserId) -> Result<(), Failure> {
     executor.keys().erase(Uuid::nil(), user_id.uuid()).await?;
+    // Kept states have nothing of a person in the clear, and need not have anything at all.
+    executor.log().drop_snapshots(&stream_of::<User>(&user_id.to_string())?).await?;
     let request = Request {
         command_id: flow_command_id(NAME, 0, &user_id.to_string()),
         caller: Caller::system(NAME),

@@ -17,7 +17,7 @@ use crate::ids::derived_id;
 use crate::loader::{Freshness, Loaded, Loader, stream_of};
 use domain::{Aggregate, Event, Instant, OfAnotherKind, Personal};
 use event_log::purge::Purge;
-use event_log::{Append, ClaimChange, CommandKey, Condition, NewEvent, StreamId};
+use event_log::{Append, ClaimChange, CommandKey, Condition, KeyError, NewEvent, StreamId};
 use serde_json::json;
 use std::borrow::Cow;
 use uuid::Uuid;
@@ -256,7 +256,7 @@ pub(crate) async fn new_event(
     let meta = json!({
         "command": from.command,
         "on_behalf_of": caller.on_behalf_of,
-        "origin": caller.origin,
+        "origin": origin_of(executor, caller).await?,
     });
     Ok(NewEvent {
         tenant,
@@ -273,4 +273,18 @@ pub(crate) async fn new_event(
         tags: Vec::new(),
         subjects,
     })
+}
+
+/// Where a caller comes from, as it may be kept for ever. Where a person is tells of them: it goes
+/// to their vault, and the event names the item.
+async fn origin_of(executor: &Executor, caller: &Caller) -> Result<Option<String>, Failure> {
+    let (Some(origin), Some(user_id)) = (&caller.origin, caller.user_id()) else {
+        return Ok(caller.origin.clone());
+    };
+    match executor.keys().keep(Uuid::nil(), user_id.uuid(), origin.as_bytes()).await {
+        Ok(item) => Ok(Some(item.to_string())),
+        // Nothing more can be kept for whoever was erased.
+        Err(KeyError::Erased { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }

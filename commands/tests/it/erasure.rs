@@ -3,7 +3,7 @@
 
 use crate::world::*;
 use commands::{
-    AccessCommand, Failure, Refusal, RetentionCommand, Subject, TenancyCommand, flows,
+    AccessCommand, Caller, Failure, Refusal, RetentionCommand, Subject, TenancyCommand, flows,
     new_command_id,
 };
 use domain::identity::user::{ErasureGround, Event as UserEvent, UserErasureRequested};
@@ -11,7 +11,7 @@ use domain::retention::{HoldTarget, RecordKind};
 use domain::tenancy::OrganizationRole;
 use domain::values::UserId;
 use domain::{Event, Personal};
-use event_log::{Append, CommandKey, NewEvent, Opened, StreamId};
+use event_log::{Append, CommandKey, NewEvent, Opened, StreamId, VaultItem};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -197,6 +197,50 @@ async fn a_purge_needs_a_policy_and_usage_is_never_purged() {
     world.asks(set).await.unwrap();
     let nothing = world.asks(purge()).await.unwrap();
     assert!(nothing.receipt.event_ids.is_empty(), "nothing is that old");
+}
+
+/// Where the last event of somebody came from, as its meta says.
+async fn origin_of_last(world: &World, user_id: UserId) -> Option<String> {
+    let actor = format!("user/{user_id}");
+    let events = world.executor.log().read(event_log::Position(0), 10_000).await.unwrap();
+    let last = events.iter().rfind(|event| event.actor == actor).unwrap();
+    let meta: serde_json::Value = serde_json::from_slice(&last.meta).unwrap();
+    meta["origin"].as_str().map(str::to_owned)
+}
+
+#[tokio::test]
+async fn i30_where_somebody_came_from_is_kept_in_their_vault_and_goes_with_them() {
+    let world = World::on_tier("free").await;
+    let (gone, stays) = (world.person("gone@x.org").await, world.person("stays@x.org").await);
+    let keys = world.executor.keys();
+    let comes = async |who: UserId, from: &str| {
+        let caller = Caller::user(who).with_request(Some(from.to_owned()), None);
+        let denied = world.executor.execute(request(&caller, erase(world.owner))).await;
+        assert!(matches!(denied, Err(Failure::Forbidden { .. })), "{denied:?}");
+        world.executor.flush_denials().await;
+        origin_of_last(&world, who).await
+    };
+    let item: VaultItem = comes(gone, "203.0.113.77").await.unwrap().parse().unwrap();
+    let other: VaultItem = comes(stays, "203.0.113.77").await.unwrap().parse().unwrap();
+    let clear = Opened::Clear(b"203.0.113.77".to_vec());
+    assert_eq!(keys.look_up(Uuid::nil(), gone.uuid(), item).await.unwrap(), clear);
+    for event in world.executor.log().read(event_log::Position(0), 10_000).await.unwrap() {
+        for bytes in [&event.payload, &event.meta] {
+            let text = String::from_utf8_lossy(bytes);
+            assert!(!text.contains("203.0.113"), "{} tells {text}", event.type_name);
+        }
+    }
+    world.asks(erase(gone)).await.unwrap();
+    assert_eq!(keys.look_up(Uuid::nil(), gone.uuid(), item).await.unwrap(), Opened::Erased);
+    assert_eq!(keys.look_up(Uuid::nil(), stays.uuid(), other).await.unwrap(), clear);
+    assert_eq!(comes(gone, "203.0.113.78").await, None);
+    // A part of the installation is nobody: what it says of itself stays as it is.
+    let flow = system().with_request(Some("flow".to_owned()), None);
+    let nobody = AccessCommand::UserActivate { user_id: UserId::new(Uuid::nil()) };
+    world.executor.execute(request(&flow, nobody)).await.unwrap_err();
+    let events = world.executor.log().read(event_log::Position(0), 10_000).await.unwrap();
+    let meta = String::from_utf8_lossy(&events.last().unwrap().meta).into_owned();
+    assert!(meta.contains(r#""origin":"flow""#), "{meta}");
 }
 
 trait Code {

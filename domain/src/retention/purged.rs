@@ -74,7 +74,7 @@ mod tests {
     use crate::{DecodeError, Event as Any};
 
     #[test]
-    fn a_purged_body_is_told_by_name_and_a_missing_one_is_an_error() {
+    fn i31_a_purged_body_is_told_by_name_and_a_missing_one_is_an_error() {
         for name in RecordKind::Denials.type_names() {
             let read = Any::decode(name, 1, b"").expect("a purged event");
             assert_eq!((read.type_name(), read.schema_version()), (*name, 1));

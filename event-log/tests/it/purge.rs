@@ -3,9 +3,10 @@
 
 use crate::world::*;
 use event_log::purge::{Purge, digest};
+use event_log::tree::guard::Halt;
 use event_log::verify::{Problem, Verifier};
 use event_log::{
-    Append, AppendError, CommitMode, Condition, EventLog, NewEvent, Receipt, StreamId,
+    Append, AppendError, CommitMode, Condition, EventLog, NewEvent, Position, Receipt, StreamId,
 };
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, Executor};
@@ -27,7 +28,7 @@ fn policy() -> StreamId {
 }
 
 /// A log with `count` refusals from three days ago, and a policy of one day.
-async fn old_refusals(log: &EventLog, server: &Server, count: usize) {
+pub(crate) async fn old_refusals(log: &EventLog, server: &Server, count: usize) {
     server.execute(DAYS_AGO).await;
     for _ in 0..count {
         let refusal = named("security/denials", "command_refused", "somebody's secret");
@@ -39,9 +40,9 @@ async fn old_refusals(log: &EventLog, server: &Server, count: usize) {
 }
 
 /// What is purged and recorded when everything that may go goes.
-async fn everything_due(log: &EventLog, limit: usize) -> (Purge, Append) {
+pub(crate) async fn everything_due(log: &EventLog, limit: usize) -> (Purge, Append) {
     let denials = StreamId::parse("security/denials").unwrap();
-    let before = chrono::Utc::now();
+    let before = "2100-01-01T00:00:00Z".parse().unwrap();
     let events = log.purgeable(&denials, TENANT, before, limit).await.unwrap();
     let positions: Vec<i64> = events.iter().map(|event| event.position).collect();
     let digest = digest(events.iter().map(|e| (e.position, e.event_id, &e.event_hash[..])));
@@ -55,7 +56,7 @@ async fn everything_due(log: &EventLog, limit: usize) -> (Purge, Append) {
 }
 
 /// Verifies the whole log, purges included; how many bodies are gone, or what is wrong.
-async fn purged(log: &EventLog) -> Result<u64, Problem> {
+pub(crate) async fn purged(log: &EventLog) -> Result<u64, Problem> {
     let mut verifier = Verifier::new();
     for batch in log.batches(verifier.position(), 10_000).await.unwrap() {
         let rows = log.raw_rows_of(&batch).await.unwrap();
@@ -76,7 +77,7 @@ async fn purged(log: &EventLog) -> Result<u64, Problem> {
     Ok(verifier.purged().covered())
 }
 
-async fn count(log: &EventLog, what: &str) -> i64 {
+pub(crate) async fn count(log: &EventLog, what: &str) -> i64 {
     let sql = format!("select count(*) from event_log.log where {what}");
     sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(log.pool()).await.unwrap()
 }
@@ -123,7 +124,7 @@ async fn what_may_not_be_purged_is_refused_and_stays() {
     }
     // Under a hold, and when the hold is on whoever caused the events.
     for (target, tenant) in [("org_1", TENANT), ("user/ada", Uuid::nil())] {
-        let hold = named(&format!("legal_hold/{}", target), "legal_hold_placed", "{}");
+        let hold = named(&format!("legal_hold/{target}"), "legal_hold_placed", "{}");
         accepted(&log, command(vec![NewEvent { tenant, ..hold.clone() }])).await;
         let fresh = Append { command: command(vec![]).command, ..append.clone() };
         let error = log.purge(purge.clone(), fresh).await.unwrap_err();
@@ -142,6 +143,11 @@ async fn what_may_not_be_purged_is_refused_and_stays() {
     assert_eq!(with_young.positions.len(), 3);
     assert!(matches!(log.purge(with_young, record).await, Err(AppendError::Refused(_))));
     assert_eq!(purged(&log).await, Ok(0));
+    // While the history is not the one that was signed nothing is destroyed.
+    log.halt(Halt::Forked { signed: Position(1) });
+    let halted = log.purge(purge.clone(), append.clone()).await.unwrap_err();
+    assert!(matches!(halted, AppendError::Halted(_)), "{halted}");
+    log.resume();
     // A policy that changed meanwhile is a conflict.
     let set = r#"{"kind":"denials","keep_days":2}"#;
     accepted(&log, command(vec![named("retention/all", "retention_policy_set", set)])).await;

@@ -31,13 +31,13 @@ async fn furnish(log: &EventLog, rounds: usize) -> u64 {
 }
 
 /// The tree as the rows of the log give it, without anything that is stored of it.
-struct FromRows {
-    entries: Vec<Entry>,
-    roots: Vec<Hash>,
+pub(crate) struct FromRows {
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) roots: Vec<Hash>,
     organizations: Vec<HashMap<Uuid, i64>>,
 }
 
-async fn from_rows(log: &EventLog) -> FromRows {
+pub(crate) async fn from_rows(log: &EventLog) -> FromRows {
     let (mut edge, mut counts) = (Edge::default(), HashMap::<Uuid, i64>::new());
     let mut made = FromRows { entries: vec![], roots: vec![edge.root()], organizations: vec![] };
     made.organizations.push(counts.clone());

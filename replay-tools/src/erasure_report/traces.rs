@@ -16,6 +16,10 @@ const PLACES: &[(&str, &str)] = &[
           where subject = $2 and wrapped is not null and $1 <> ''",
     ),
     (
+        "event_log.subject_vault: what was kept beside the log",
+        "select count(*) from event_log.subject_vault where subject = $2 and $1 <> ''",
+    ),
+    (
         "event_log.claim: the address's stand-in",
         "select count(*) from event_log.claim
           where scope = 'user.email' and holder = $1 and $2::uuid is not null",
@@ -36,11 +40,22 @@ const PLACES: &[(&str, &str)] = &[
 pub(super) async fn of(pool: &PgPool, user_id: UserId) -> Result<Vec<Trace>, Failure> {
     let mut traces = Vec::new();
     for (place, sql) in PLACES {
+        // Before a server ran there are no read models, and nothing was set aside by any.
+        let table = place.split_once(':').map_or(*place, |(table, _)| table);
+        let exists = "select to_regclass($1) is not null";
+        if !sqlx::query_scalar::<_, bool>(exists).bind(table).fetch_one(pool).await? {
+            continue;
+        }
         traces.push(Trace { place: (*place).to_owned(), found: count(pool, sql, user_id).await? });
     }
     // Every generation of a read model that shows people, also one that is kept to go back to.
-    let tables: Vec<String> = sqlx::query_scalar(
-        "select format('%I.%I', c.table_schema, c.table_name)
+    // Of a table with every version of its rows, what is shown now: what was shown before is sealed
+    // there as it is in the log, and the key says whether it opens.
+    let tables: Vec<(String, bool)> = sqlx::query_as(
+        "select format('%I.%I', c.table_schema, c.table_name),
+                exists (select from information_schema.columns v
+                         where (v.table_schema, v.table_name) = (c.table_schema, c.table_name)
+                           and v.column_name = 'valid_to')
            from information_schema.columns c
            join information_schema.columns u using (table_schema, table_name)
            join information_schema.tables t using (table_schema, table_name)
@@ -50,10 +65,11 @@ pub(super) async fn of(pool: &PgPool, user_id: UserId) -> Result<Vec<Trace>, Fai
     )
     .fetch_all(pool)
     .await?;
-    for table in tables {
+    for (table, has_versions) in tables {
+        let now = if has_versions { "and valid_to = 9223372036854775807" } else { "" };
         let sql = format!(
             "select count(*) from {table} where user_id = $1 and $2::uuid is not null
-                and (email is not null or name is not null)"
+                and (email is not null or name is not null) {now}"
         );
         let found = count(pool, &sql, user_id).await?;
         traces.push(Trace { place: format!("{table}: address and name"), found });
