@@ -385,9 +385,10 @@ fn report(
     match found {
         None if options.json => Ok(()),
         None => {
+            let whole = if purged > 0 { "whole with authorised gaps" } else { "whole" };
             writeln!(
                 out,
-                "The log is whole: every hash, the chain, positions and versions are as recorded."
+                "The log is {whole}: every hash, the chain, positions and versions are as recorded."
             )?;
             walk.beside.in_words().map_or(Ok(()), |words| Ok(writeln!(out, "{words}")?))
         }

@@ -1,6 +1,9 @@
 //! Nothing is left of whoever was erased, and nothing else is lost (I30): searched for in every
 //! table, export and log line; proofs, totals and read models are as they were.
 
+mod killed;
+mod subsets;
+
 use crate::programs::door::{Door, Mutation};
 use crate::programs::furnished::{Furnished, furnish};
 use crate::programs::{Folder, Server, command, eventually, printed, run, serve, text};
@@ -12,7 +15,7 @@ use projections::rebuild::{Comparison, Promote, rebuild};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use tests::{Client, World};
+use tests::World;
 use uuid::Uuid;
 
 const EMAIL: &str = "canary-7f3a@nowhere.example";
@@ -154,21 +157,6 @@ async fn i30_nothing_is_left_of_whoever_was_erased_and_the_proofs_hold() {
     assert!(server.stop().await.success());
 }
 
-async fn addresses(admin: &Client) -> Value {
-    let document = "{ users(first: 200) { nodes { id email name status } } }";
-    admin.query(document).await.accepted().at("/data/users/nodes").clone()
-}
-
-async fn figures(admin: &Client, organization: &str) -> Value {
-    let of = format!("organizationId: \"{organization}\"");
-    let document = format!(
-        "{{ creditBalance({of}) {{ available owed }} bill({of}) {{ totalUsd }} \
-         usageTotals({of}) {{ meter quantity records }} \
-         organization(id: \"{organization}\") {{ memberCount }} }}"
-    );
-    admin.query(&document).await.accepted().at("/data").clone()
-}
-
 /// Every hash and the chain, and that every body that is gone is accounted for.
 async fn verified(world: &World) -> u64 {
     let mut verifier = Verifier::new();
@@ -196,52 +184,6 @@ async fn rebuilds_are_equal(world: &World) {
         let comparison = made.expect("it can be made again").comparison;
         assert_eq!(comparison, Comparison::Equal, "{}", definition.name);
     }
-}
-
-#[tokio::test]
-async fn whichever_of_several_people_are_erased_everything_else_stays_as_it_was() {
-    let world = World::furnished().await;
-    let admin = world.admin();
-    let (owner, _) = world.user("olga", &[]).await;
-    let organization = world.organization("acme", "professional", &owner).await;
-    world.grant(&organization, "100").await;
-    let spend = json!({ "organizationId": organization, "credits": "7", "reason": "a test" });
-    let _spent = admin.run("creditSpend", spend, "").await.accepted();
-    let mut people = Vec::new();
-    // Every subset of three people, each on a team of its own.
-    for subset in 0..8_u32 {
-        for member in 0..3_u32 {
-            let name = format!("p{subset}{member}");
-            let (id, _) = world.user(&name, &["viewer"]).await;
-            if member == 0 {
-                let add = json!({ "organizationId": organization, "userId": id, "role": "MEMBER" });
-                let _added = admin.run("memberAdd", add, "").await;
-            }
-            people.push((id, name, subset & (1 << member) != 0));
-        }
-    }
-    world.read_models_have_caught_up().await;
-    let before = figures(admin, &organization).await;
-    for (id, _, _) in people.iter().filter(|(_, _, is_erased)| *is_erased) {
-        let erase = json!({ "userId": id, "ground": "CONSENT_WITHDRAWN" });
-        let _erased = admin.run("personErase", erase, "").await.accepted();
-        verified(&world).await;
-    }
-    world.read_models_have_caught_up().await;
-    let seen = addresses(admin).await;
-    for (id, name, is_erased) in &people {
-        let person = seen.as_array().expect("people").iter().find(|it| it["id"] == **id);
-        let person = person.expect("nobody is missing");
-        let (email, status) = match is_erased {
-            true => (Value::Null, "erased"),
-            false => (json!(format!("{name}@example.org")), "active"),
-        };
-        assert_eq!((&person["email"], &person["status"]), (&email, &json!(status)), "{name}");
-        assert_eq!(person["name"].is_null(), *is_erased);
-    }
-    assert_eq!(figures(admin, &organization).await, before);
-    rebuilds_are_equal(&world).await;
-    world.end().await;
 }
 
 /// A clock that is far ahead.

@@ -20,7 +20,9 @@ async fn an_erasure_is_reported_with_who_and_when_and_nothing_is_left() {
     assert_eq!((&erasure["ground"], &erasure["unreadable"]), (&json!("requested"), &json!(2)));
     assert_eq!(erasure["requested"]["actor"], "system/test");
     assert!(erasure["erased"]["position"].as_i64() > erasure["requested"]["position"].as_i64());
-    for place in ["event_log.log", "event_log.subject_key", "event_log.claim"] {
+    for place in
+        ["event_log.log", "event_log.subject_key", "event_log.subject_vault", "event_log.claim"]
+    {
         assert_eq!(of(&report, place), 0);
     }
     assert!(report["searched"].as_array().unwrap().len() > 20, "{report:#}");

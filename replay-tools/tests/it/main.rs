@@ -8,6 +8,7 @@ mod erasure_report;
 mod events;
 mod explain;
 mod killed;
+mod purged;
 mod read_model;
 mod rebuild;
 mod server;
