@@ -37,7 +37,8 @@ async fn a_value_is_one_item_of_its_person_and_is_gone_once_they_are_erased() {
     // It opens for its own person only, also when somebody moves the row.
     assert_eq!(here.look_up(TENANT, bob, first).await.unwrap(), Opened::Erased);
     let moved = "update event_log.subject_vault v set sealed = o.sealed
-                   from event_log.subject_vault o where v.mark <> o.mark and v.subject <> o.subject";
+                   from event_log.subject_vault o
+                  where v.mark <> o.mark and v.subject <> o.subject";
     let kept = "create table kept as select * from event_log.subject_vault";
     server.execute(kept).await;
     server.execute(moved).await;
