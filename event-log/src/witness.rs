@@ -2,15 +2,20 @@
 //! one only if it follows from that (C2SP `tlog-witness`).
 //!
 //! Here is what a log needs of them, without the network: what is asked ([`AddCheckpoint`]), what
-//! comes back ([`Witness`]), and when enough of them have cosigned ([`WitnessPolicy`]). A checkpoint
+//! comes back ([`Witness`]), when enough of them have cosigned ([`WitnessPolicy`]), and who asks
+//! them while a server runs ([`Sealer`]). A checkpoint
 //! with a quorum of cosignatures is **sealed**: from then on even whoever holds the database, the
 //! keys and the machine cannot put another history in its place unseen.
 
+mod asking;
+mod kept;
 mod policy;
 mod request;
+mod sealer;
 
 pub use policy::{PolicyError, WitnessAddress, WitnessPolicy};
 pub use request::{AddCheckpoint, PROOF_LINES_MAX, RequestError};
+pub use sealer::{Sealer, Sealing, WitnessStanding};
 
 use crate::evidence::Hash;
 use crate::note::NoteError;

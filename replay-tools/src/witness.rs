@@ -40,7 +40,8 @@ Example:
   opscenter-replay witness serve --name witness.example.org/a --logs logs.json
 
 The file names the logs that are witnessed, each by its origin and its public keys:
-  {\"logs\": [{\"origin\": \"opscenter/log/…/epoch/1\", \"keys\": [\"opscenter/log/…+0123abcd+AbCd…=\"]}]}
+  {\"logs\": [{ \"origin\": \"opscenter/log/…/epoch/1\",
+              \"keys\": [\"opscenter/log/…+0123abcd+AbCd…=\"] }]}
 It is read at the start.")]
     Serve(Serve),
     /// Print the public key that cosignatures are verified with; makes it where there is none

@@ -9,7 +9,7 @@
 //! }
 //! ```
 
-use crate::note::{Algorithm, Cosignature, Note, NoteError, VerifierKey};
+use crate::note::{Algorithm, Cosignature, KeyName, Note, NoteError, VerifierKey};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -73,6 +73,11 @@ impl WitnessPolicy {
     #[must_use]
     pub fn witnesses(&self) -> &[WitnessAddress] {
         &self.witnesses
+    }
+
+    /// The name of each witness, in their order.
+    pub fn names(&self) -> impl Iterator<Item = &KeyName> {
+        self.witnesses.iter().filter_map(|witness| witness.keys.first()).map(VerifierKey::name)
     }
 
     /// Every key of every witness.
