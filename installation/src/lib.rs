@@ -31,8 +31,9 @@ pub mod survey;
 
 pub use error::Error;
 pub use place::{Access, DATA_DEFAULT, Place};
-pub use signing::log_keys;
+pub use signing::{log_guard, log_keys};
 
+use event_log::tree::keeper::Evidence;
 use event_log::{EventLog, KeyRing, Settings, SigningKeys};
 use private_postgres::{Mode, PrivatePostgres};
 use sqlx::PgPool;
@@ -117,6 +118,16 @@ impl Installation {
     pub fn signing_keys(&self) -> Result<&SigningKeys, Error> {
         let missing = || Error::NoLogKeys { path: signing::path(&self.data_dir) };
         self.signing_keys.as_ref().ok_or_else(missing)
+    }
+
+    /// What checkpoints of the log are signed with and remembered by. Always there for
+    /// [`Access::Serve`] and [`Access::Write`].
+    ///
+    /// # Errors
+    /// As [`signing_keys`](Self::signing_keys).
+    pub fn evidence(&self) -> Result<Evidence, Error> {
+        let keys = self.signing_keys()?.clone();
+        Ok(Evidence { keys, guard: signing::guard(&self.data_dir) })
     }
 
     /// The connections of readers, projections and flows.

@@ -79,13 +79,6 @@ pub enum PostgresFound {
     Stopped(private_postgres::Programs),
 }
 
-/// Whether a start needs a data folder. With all keys in the environment and a database elsewhere
-/// nothing is ever written to it.
-#[must_use]
-pub fn needs_data_folder(place: &Place) -> bool {
-    place.database().is_none() || keys::given().is_none() || signing::given().is_none()
-}
-
 /// Looks at the data folder.
 ///
 /// # Errors

@@ -71,8 +71,12 @@ impl Demo {
         let executor = session.executor();
         let (log, keys) = (executor.log().clone(), executor.keys().clone());
         let stopping = Stopping::listen()?;
-        let server = Server::start(ServerSettings::new(self.address, log, keys)).await?;
-        if let Err(stale) = read_models_know(&server, executor.log()).await {
+        let mut settings = ServerSettings::new(self.address, log, keys);
+        settings.evidence = Some(session.installation().evidence()?);
+        // From here on the server signs.
+        session.stop_signing().await;
+        let server = Server::start(settings).await?;
+        if let Err(stale) = read_models_know(&server, session.executor().log()).await {
             eprintln!("note: {stale}; what is asked first may be incomplete");
         }
         print(&summary::next_steps(session, &made, Some(server.address()))?)?;

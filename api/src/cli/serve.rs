@@ -68,6 +68,7 @@ impl Serve {
         let mut settings = ServerSettings::new(self.address, log, keys);
         settings.open_schema = self.open_schema;
         settings.carries_out_actions = !self.no_actions;
+        settings.evidence = Some(installation.evidence()?);
         // Before anything is announced: whoever was told that we run may stop us.
         let stopping = Stopping::listen()?;
         let server = Server::start(settings).await?;

@@ -1,9 +1,11 @@
 //! An installation that one command line works on, beside a running server or without one.
 
+use super::end::Stopped;
 use super::progress::{Counts, bar};
 use commands::flows::{self, charging, reactions};
 use commands::{Executor, Failure, SystemClock};
 use domain::{Aggregate, Event, OfAnotherKind};
+use event_log::tree::keeper::Keeper;
 use event_log::{Position, StreamId};
 use indicatif::ProgressBar;
 use installation::{Access, Installation, Place};
@@ -19,15 +21,17 @@ const LOOKS_MAX: u32 = 20;
 /// by side, and for a server.
 const CONNECTIONS: u32 = 16;
 
-/// An open installation and its executor. [`close`](Self::close) it.
+/// An open installation and its executor; what is appended here is signed here, too.
+/// [`close`](Self::close) it.
 pub(crate) struct Session {
     installation: Installation,
     executor: Executor,
+    keeper: Option<Keeper>,
 }
 
 impl Session {
     /// Opens the installation to append to it, or to be its server.
-    pub(crate) async fn open(place: &Place, access: Access) -> Result<Self, installation::Error> {
+    pub(crate) async fn open(place: &Place, access: Access) -> Result<Self, Stopped> {
         let opened = Installation::open_with(place, access, |settings| {
             settings.read_connections = CONNECTIONS;
             // One writer writes in the order in which it is asked: rows stay as in their file.
@@ -36,15 +40,31 @@ impl Session {
             }
         });
         let installation = opened.await?;
-        let keys = match installation.keys() {
-            Ok(keys) => keys.clone(),
+        match Self::begin(&installation).await {
+            Ok((executor, keeper)) => Ok(Self { installation, executor, keeper: Some(keeper) }),
             Err(error) => {
                 installation.close().await;
-                return Err(error);
+                Err(error)
             }
-        };
-        let executor = Executor::new(installation.log().clone(), keys, Arc::new(SystemClock));
-        Ok(Self { installation, executor })
+        }
+    }
+
+    async fn begin(installation: &Installation) -> Result<(Executor, Keeper), Stopped> {
+        let (log, keys) = (installation.log(), installation.keys()?.clone());
+        let evidence = installation.evidence()?;
+        // Before anything is appended, and not a moment later.
+        if let Some(halt) = log.disagreement(&evidence.guard).await? {
+            return Err(halt.into());
+        }
+        let keeper = Keeper::start(log, evidence);
+        Ok((Executor::new(log.clone(), keys, Arc::new(SystemClock)), keeper))
+    }
+
+    /// Signs what was appended up to now, and leaves the rest to somebody else.
+    pub(crate) async fn stop_signing(&mut self) {
+        if let Some(keeper) = self.keeper.take() {
+            keeper.stop().await;
+        }
     }
 
     pub(crate) const fn installation(&self) -> &Installation {
@@ -133,9 +153,11 @@ impl Session {
         Ok(reacted.map_err(failed)?.min(charged.map_err(failed)?))
     }
 
-    /// Records what was accepted and closes; stops a private Postgres that was started for this.
-    pub(crate) async fn close(self) {
+    /// Records what was accepted, signs it, and closes; stops a private Postgres that was started
+    /// for this.
+    pub(crate) async fn close(mut self) {
         self.executor.flush_denials().await;
+        self.stop_signing().await;
         self.installation.close().await;
     }
 }

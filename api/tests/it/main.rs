@@ -1,5 +1,5 @@
-//! The program `opscenter` as an operator uses it: imports, demonstration, keys, signing keys, the doctor; its
-//! output, its exit status, and what is in the log afterwards.
+//! The program `opscenter` as an operator uses it: imports, demonstration, keys, signing keys, the
+//! doctor; its output, its exit status, and what is in the log afterwards.
 
 #![cfg(test)]
 

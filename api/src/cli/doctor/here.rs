@@ -10,10 +10,9 @@ use std::time::Duration;
 /// The folder is there or can be made, may be written to, and has room.
 pub(super) async fn data_folder(place: &Place) -> Check {
     const NAME: Name = Name::DataFolder;
-    let needed = survey::needs_data_folder(place);
     let found = match survey::data_folder(place).await {
         Ok(found) => found,
-        Err(error) => return Check::problem(NAME, &error).needed(needed),
+        Err(error) => return Check::problem(NAME, &error).needed(true),
     };
     let mut text = found.path.display().to_string();
     if !found.exists {
@@ -33,7 +32,7 @@ pub(super) async fn data_folder(place: &Place) -> Check {
         "in_use": found.running.is_some(),
         "owner_process": owner,
     });
-    Check::ok(NAME, text, details).needed(needed)
+    Check::ok(NAME, text, details).needed(true)
 }
 
 /// What opens personal data is there, or is made by the first start.
