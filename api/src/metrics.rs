@@ -3,6 +3,7 @@
 //! One recorder for the process, whatever number of servers it holds. No organization, user or
 //! command id is a label: their number has no bound.
 
+use event_log::witness::WitnessStanding;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::sync::OnceLock;
@@ -38,6 +39,10 @@ fn describe() {
     describe_counter!("opscenter_graphql_errors_total", "Entries in `errors`, by code.");
     describe_counter!("opscenter_usage_records_total", "Usage records received, by verdict.");
     describe_gauge!("opscenter_log_head", "Position of the last event.");
+    describe_gauge!("opscenter_log_signed", "Position up to which the log is signed.");
+    describe_gauge!("opscenter_log_sealed", "Position up to which enough witnesses cosigned.");
+    describe_gauge!("opscenter_witness_cosigned", "Position up to which a witness cosigned.");
+    describe_counter!("opscenter_witness_failures_total", "Asks without cosignature, by witness.");
     describe_gauge!("opscenter_projection_lag_events", "Events not yet in a read model.");
     describe_gauge!("opscenter_http_connections", "Open connections.");
     describe_gauge!("opscenter_database_connections", "Connections to the database, by state.");
@@ -93,6 +98,22 @@ pub(crate) fn standing(head: i64, lags: &[(String, i64)], connections: u32, idle
     let idle = i64::try_from(idle).unwrap_or(i64::MAX);
     gauge!("opscenter_database_connections", "state" => "open").set(f64::from(connections));
     gauge!("opscenter_database_connections", "state" => "idle").set(figure(idle));
+}
+
+/// How far the log is signed and sealed, asked for when figures are.
+pub(crate) fn evidence(signed: u64, sealed: Option<u64>, witnesses: &[WitnessStanding]) {
+    let position = |size: u64| figure(i64::try_from(size).unwrap_or(i64::MAX));
+    gauge!("opscenter_log_signed").set(position(signed));
+    if let Some(sealed) = sealed {
+        gauge!("opscenter_log_sealed").set(position(sealed));
+    }
+    for standing in witnesses {
+        let name = standing.name.to_string();
+        if let Some(size) = standing.size {
+            gauge!("opscenter_witness_cosigned", "witness" => name.clone()).set(position(size));
+        }
+        counter!("opscenter_witness_failures_total", "witness" => name).absolute(standing.failures);
+    }
 }
 
 /// A gauge is a floating-point number by its format; positions fit exactly up to 2⁵³.

@@ -24,3 +24,4 @@ mod statements;
 mod tidy;
 mod usage;
 mod walks;
+mod witnesses;

@@ -60,6 +60,7 @@ pub(crate) fn bare(mut command: Command) -> Command {
     command
         .env_remove("OPS_MASTER_KEY")
         .env_remove("OPS_LOG_KEYS")
+        .env_remove("OPS_WITNESSES")
         .stdin(Stdio::null())
         .kill_on_drop(true);
     command

@@ -117,6 +117,7 @@ async fn the_page_on_operations_works_as_it_is_written() {
         "container_engine",
         "gpus",
         "redis",
+        "witnesses",
     ];
     assert_eq!(names.collect::<Vec<_>>(), expected);
     assert_eq!(said["fine"], true, "{said:#}");

@@ -4,16 +4,18 @@
 //!
 //! * it makes, starts and changes nothing, and can be run beside a server at any time;
 //! * everything is looked at at once, and nothing that does not answer is waited for long;
-//! * what was named (a database, a container engine, a Redis) is needed, because somebody counts
-//!   on it; what is merely not there is absent, which is no fault;
+//! * what was named (a database, a container engine, a Redis, witnesses) is needed, because
+//!   somebody counts on it; what is merely not there is absent, which is no fault;
 //! * no address is printed that could hold a password.
 
 mod check;
 mod here;
 mod outside;
 mod print;
+mod witnesses;
 
 use super::end::{End, Stopped, print};
+use super::witnesses::Witnesses;
 use check::{Check, State};
 use clap::Args;
 use installation::Place;
@@ -37,6 +39,9 @@ pub struct Doctor {
     /// user of the machine sees
     #[arg(long, value_name = "URL", env = "REDIS_URL", hide_env_values = true)]
     pub redis_url: Option<String>,
+    /// Which witnesses are asked
+    #[command(flatten)]
+    pub witnesses: Witnesses,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
@@ -49,6 +54,7 @@ impl std::fmt::Debug for Doctor {
         formatter
             .debug_struct("Doctor")
             .field("redis_url", &hidden)
+            .field("witnesses", &self.witnesses)
             .field("json", &self.json)
             .finish()
     }
@@ -71,7 +77,7 @@ impl Doctor {
     /// When standard output cannot be written.
     pub async fn run(&self, place: &Place) -> Result<End, Stopped> {
         let redis_url = self.redis_url.as_deref().map(str::trim).filter(|url| !url.is_empty());
-        let (folder, key, log_keys, postgres, engine, gpus, redis) = tokio::join!(
+        let (folder, key, log_keys, postgres, engine, gpus, redis, witnesses) = tokio::join!(
             here::data_folder(place),
             here::master_key(place),
             here::log_keys(place),
@@ -79,8 +85,9 @@ impl Doctor {
             outside::container_engine(ANSWER_LIMIT),
             outside::gpus(),
             outside::redis(redis_url, ANSWER_LIMIT),
+            witnesses::witnesses(&self.witnesses, place, ANSWER_LIMIT),
         );
-        let checks = vec![folder, key, log_keys, postgres, engine, gpus, redis];
+        let checks = vec![folder, key, log_keys, postgres, engine, gpus, redis, witnesses];
         let fine = !checks.iter().any(|check| check.needed && check.state == State::Problem);
         let report = Report { version: env!("CARGO_PKG_VERSION"), fine, checks };
         match self.json {

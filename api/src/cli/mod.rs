@@ -13,5 +13,6 @@ pub mod serve;
 mod session;
 mod suggest;
 pub mod watch;
+pub mod witnesses;
 
 pub use end::{End, Stopped, conclude};

@@ -1,6 +1,7 @@
 //! `opscenter serve`: the server, until it is told to stop.
 
 use super::watch::watch_over;
+use super::witnesses::Witnesses;
 use super::{End, Stopped};
 use crate::server::{Server, ServerSettings};
 use clap::{Args, ValueEnum};
@@ -42,6 +43,9 @@ pub struct Serve {
     /// Carry out no service actions here
     #[arg(long)]
     pub no_actions: bool,
+    /// Which witnesses are asked
+    #[command(flatten)]
+    pub witnesses: Witnesses,
 }
 
 /// How many connections to the database requests, read models and flows share.
@@ -69,6 +73,7 @@ impl Serve {
         settings.open_schema = self.open_schema;
         settings.carries_out_actions = !self.no_actions;
         settings.evidence = Some(installation.evidence()?);
+        settings.witnesses = self.witnesses.policy()?;
         // Before anything is announced: whoever was told that we run may stop us.
         let stopping = Stopping::listen()?;
         let server = Server::start(settings).await?;

@@ -11,6 +11,7 @@ use domain::values::OrganizationId;
 use event_log::Position;
 use event_log::evidence::Hash;
 use event_log::tree::signed::SignedCheckpoint;
+use event_log::witness::{Sealing, WitnessStanding};
 use uuid::Uuid;
 
 /// A witness that signed a checkpoint.
@@ -49,6 +50,17 @@ impl From<SignedCheckpoint> for LogCheckpoint {
     }
 }
 
+/// A witness that this server asks.
+#[derive(SimpleObject)]
+pub(crate) struct LogWitness {
+    /// The name of its key.
+    name: String,
+    /// How many events the checkpoint has that it cosigned last for this server; null before one.
+    cosigned_size: Option<SafeInt>,
+    /// Whether it gave no cosignature when it was asked last. The server's log says why.
+    is_failing: bool,
+}
+
 /// How far the log is proved.
 #[derive(SimpleObject)]
 pub(crate) struct LogEvidence {
@@ -60,6 +72,13 @@ pub(crate) struct LogEvidence {
     unsigned: SafeInt,
     /// The newest checkpoint; null before the first.
     checkpoint: Option<LogCheckpoint>,
+    /// The newest checkpoint that enough witnesses have cosigned; null before one was, and where no
+    /// witness is asked.
+    sealed: Option<LogCheckpoint>,
+    /// How many witnesses have to cosign a checkpoint to seal it; null where none is asked.
+    quorum: Option<i32>,
+    /// The witnesses that are asked.
+    witnesses: Vec<LogWitness>,
     /// What verifies the checkpoints: verifier keys of signed notes.
     verifier_keys: Vec<String>,
     /// Why nothing is appended and nothing is signed, if so.
@@ -166,6 +185,11 @@ async fn evidence(asking: &Asking) -> Result<LogEvidence, Problem> {
     let tree_size = log.tree_size().await?;
     let newest = log.newest_checkpoint().await?;
     let head = log.head().await?;
+    let sealing = asking.services.sealing.as_ref();
+    let sealed = match sealing {
+        Some(sealing) => log.sealed_checkpoint(sealing.policy()).await?,
+        None => None,
+    };
     let signed = newest.as_ref().map_or(0, |newest| newest.size);
     let keys = asking.services.evidence.as_ref().map(|evidence| evidence.keys.verifier_keys());
     Ok(LogEvidence {
@@ -173,9 +197,22 @@ async fn evidence(asking: &Asking) -> Result<LogEvidence, Problem> {
         tree_size: size(tree_size),
         unsigned: size(head.0.unsigned_abs().saturating_sub(signed)),
         checkpoint: newest.map(LogCheckpoint::from),
+        sealed: sealed.map(LogCheckpoint::from),
+        quorum: sealing.map(|it| i32::try_from(it.policy().quorum()).unwrap_or(i32::MAX)),
+        witnesses: sealing.map(witnesses).unwrap_or_default(),
         verifier_keys: keys.unwrap_or_default().iter().map(ToString::to_string).collect(),
         halted: log.halted().map(|halt| halt.to_string()),
     })
+}
+
+fn witnesses(sealing: &Sealing) -> Vec<LogWitness> {
+    let standings = sealing.standings().into_iter();
+    let witness = |standing: WitnessStanding| LogWitness {
+        name: standing.name.to_string(),
+        cosigned_size: standing.size.map(size),
+        is_failing: standing.fault.is_some(),
+    };
+    standings.map(witness).collect()
 }
 
 /// The position of an event that the caller may read the history of.

@@ -9,6 +9,7 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::access::Resource;
+use event_log::witness::Sealing;
 use projections::State as Standing;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -65,6 +66,17 @@ async fn standing(app: &App) -> Result<(i64, Vec<projections::Standing>), Proble
     Ok((head.0, models))
 }
 
+/// Up to where the log is signed; and sealed, where witnesses are asked and enough have cosigned.
+async fn evidence(app: &App) -> Result<(u64, Option<u64>), Problem> {
+    let log = app.services.log();
+    let signed = log.newest_checkpoint().await?.map_or(0, |newest| newest.size);
+    let sealed = match &app.services.sealing {
+        Some(sealing) => log.sealed_checkpoint(sealing.policy()).await?,
+        None => None,
+    };
+    Ok((signed, sealed.map(|sealed| sealed.size)))
+}
+
 /// Figures in Prometheus' text form: for this machine itself, and for whoever may read settings.
 pub(crate) async fn metrics(State(app): State<App>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
@@ -81,6 +93,11 @@ pub(crate) async fn metrics(State(app): State<App>, request: Request) -> Respons
         if let Err(problem) = allowed {
             return (problem.code.status(), super::about::problem_body(&problem)).into_response();
         }
+    }
+    if let Ok(Ok((signed, sealed))) = tokio::time::timeout(PATIENCE, evidence(&app)).await {
+        let sealing = app.services.sealing.as_ref();
+        let witnesses = sealing.map(Sealing::standings).unwrap_or_default();
+        figures::evidence(signed, sealed, &witnesses);
     }
     if let Ok(Ok((head, models))) = tokio::time::timeout(PATIENCE, standing(&app)).await {
         let lag = |model: projections::Standing| (model.name, (head - model.position.0).max(0));

@@ -17,6 +17,7 @@ pub(crate) use history::{AsOf, at_position, fold, version, view};
 use crate::problem::{Code, Problem};
 use commands::{Caller, Executor, Receipt};
 use event_log::tree::keeper::Evidence;
+use event_log::witness::Sealing;
 use event_log::{EventLog, Position};
 use freshness::Freshness;
 use loaders::Loaders;
@@ -35,6 +36,8 @@ pub(crate) struct Services {
     pub(crate) log_id: u32,
     /// What the log is signed with, where this server signs it.
     pub(crate) evidence: Option<Evidence>,
+    /// How it is with the witnesses, where there are any.
+    pub(crate) sealing: Option<Sealing>,
 }
 
 impl Services {

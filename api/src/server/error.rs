@@ -37,6 +37,9 @@ pub enum StartError {
     /// The history of the installation itself cannot be read.
     #[error("the history of the installation cannot be read; use a newer version of this program")]
     History(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A witness cannot be asked.
+    #[error("the witnesses cannot be asked; correct the file that OPS_WITNESSES names")]
+    Witnesses(#[source] event_log::witness::WitnessError),
     /// The system gives no random numbers.
     #[error("the system gives no random numbers for the set-up link")]
     Random(#[source] getrandom::Error),

@@ -1,10 +1,10 @@
 //! The server: everything that runs while it runs, started and stopped in order.
 //!
-//! Started: read models, the set-up link where nobody administers yet, the keeper of the evidence,
-//! flows, the worker of service actions, then the doors. Stopped in the other direction: no new
-//! connections, requests that are under way end, then flows and worker, then what was only counted
-//! is written down and signed. The log and the database belong to whoever started the server, who
-//! closes them last.
+//! Started: read models, the set-up link where nobody administers yet, who asks the witnesses, the
+//! keeper of the evidence, flows, the worker of service actions, then the doors. Stopped in the
+//! other direction: no new connections, requests that are under way end, then flows and worker,
+//! then what was only counted is written down and signed. The log and the database belong to
+//! whoever started the server, who closes them last.
 
 mod error;
 mod listener;
@@ -21,7 +21,9 @@ use crate::reading::Services;
 use commands::flows::Flows;
 use commands::{Clock, Executor, SystemClock};
 use event_log::tree::keeper::{Evidence, Keeper};
+use event_log::witness::{Sealer, WitnessPolicy};
 use event_log::{EventLog, KeyRing, Position};
+use integrations::WitnessClient;
 use listener::{Doors, Limits};
 use projections::Runtime;
 use std::net::SocketAddr;
@@ -44,6 +46,8 @@ pub struct ServerSettings {
     pub carries_out_actions: bool,
     /// What checkpoints are signed with and remembered by; without it this server signs none.
     pub evidence: Option<Evidence>,
+    /// Who is asked to cosign the checkpoints; nobody where there is none.
+    pub witnesses: Option<WitnessPolicy>,
     /// Whether everybody may ask about the GraphQL schema, as one does while developing.
     pub open_schema: bool,
 }
@@ -53,8 +57,9 @@ impl ServerSettings {
     #[must_use]
     pub fn new(address: SocketAddr, log: EventLog, keys: KeyRing) -> Self {
         let clock = Arc::new(SystemClock);
-        let (evidence, open_schema) = (None, false);
-        Self { address, log, keys, clock, carries_out_actions: true, evidence, open_schema }
+        let (carries_out_actions, open_schema) = (true, false);
+        let (evidence, witnesses) = (None, None);
+        Self { address, log, keys, clock, carries_out_actions, evidence, witnesses, open_schema }
     }
 }
 
@@ -67,6 +72,7 @@ pub struct Server {
     flows: Flows,
     workers: Workers,
     keeper: Option<Keeper>,
+    sealer: Option<Sealer>,
     projections: Runtime,
 }
 
@@ -83,6 +89,7 @@ impl Server {
             clock,
             carries_out_actions,
             evidence,
+            witnesses,
             open_schema,
         } = settings;
         // First: a port that is taken is found out before anything is begun.
@@ -95,11 +102,13 @@ impl Server {
         let executor = Executor::new(log.clone(), keys, clock);
         let projections = Runtime::start(&log).await.map_err(StartError::ReadModels)?;
         let setup_token = setup_link::issue_where_needed(&executor).await?;
+        let sealer = witnesses.map(|policy| seal(&log, policy)).transpose()?;
         let services = Services {
             executor: executor.clone(),
             progress: projections.progress(),
             log_id: log_id(&log).await?,
             evidence: evidence.clone(),
+            sealing: sealer.as_ref().map(Sealer::sealing),
         };
         let keeper = evidence.map(|evidence| Keeper::start(&log, evidence));
         let flows = Flows::start(&executor);
@@ -107,7 +116,17 @@ impl Server {
         let app = App { services, documents: Documents::new(open_schema) };
         let doors = Doors::open(listener, router(app), Limits::default());
         tracing::info!(%address, "listening");
-        Ok(Self { address, executor, setup_token, doors, flows, workers, keeper, projections })
+        Ok(Self {
+            address,
+            executor,
+            setup_token,
+            doors,
+            flows,
+            workers,
+            keeper,
+            sealer,
+            projections,
+        })
     }
 
     /// Where it listens.
@@ -143,6 +162,9 @@ impl Server {
         self.flows.stop().await;
         self.workers.stop().await;
         self.executor.flush_denials().await;
+        if let Some(sealer) = self.sealer {
+            sealer.stop().await;
+        }
         if let Some(keeper) = self.keeper {
             // Last of all that append: it signs what they left.
             keeper.stop().await;
@@ -150,6 +172,12 @@ impl Server {
         self.projections.stop().await;
         tracing::info!("stopped");
     }
+}
+
+/// Starts asking witnesses.
+fn seal(log: &EventLog, policy: WitnessPolicy) -> Result<Sealer, StartError> {
+    Sealer::start(log, policy, |witness| WitnessClient::new(witness.clone()))
+        .map_err(StartError::Witnesses)
 }
 
 /// Tells this log's positions from those of another: taken from its first batch, which every log

@@ -77,6 +77,7 @@ async fn the_report_has_one_shape_that_programs_can_count_on() {
         "container_engine",
         "gpus",
         "redis",
+        "witnesses",
     ];
     assert_eq!(names, expected);
     for check in checks {

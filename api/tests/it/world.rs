@@ -108,6 +108,7 @@ impl World {
             "OPS_LOG_KEYS",
             "OPS_MASTER_KEY",
             "OPS_STARTED_AS",
+            "OPS_WITNESSES",
             "RUST_LOG",
         ] {
             command.env_remove(variable);

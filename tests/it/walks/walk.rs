@@ -29,12 +29,13 @@ esac
 "#;
 
 /// What is on the pages and does not run in here, each with the reason.
-const ELSEWHERE: [(&str, &str); 5] = [
+const ELSEWHERE: [(&str, &str); 6] = [
     ("./ops test", "runs this test"),
     ("./ops check", "looks at the sources, which no test changes"),
     ("./ops bench", "measures an optimised build"),
     ("./ops setup", "installs packages"),
     ("DATABASE_URL=", "the tests of the installation use servers that they did not start"),
+    ("opscenter serve --witnesses", "the tests of the witnesses serve with some that are there"),
 ];
 
 /// Words on the pages that stand for something of the reader's.

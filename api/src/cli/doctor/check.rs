@@ -15,6 +15,7 @@ pub(super) enum Name {
     ContainerEngine,
     Gpus,
     Redis,
+    Witnesses,
 }
 
 impl Name {
@@ -28,6 +29,7 @@ impl Name {
             Self::ContainerEngine => "container engine",
             Self::Gpus => "GPUs",
             Self::Redis => "Redis",
+            Self::Witnesses => "witnesses",
         }
     }
 }
@@ -70,6 +72,11 @@ impl Check {
 
     pub(super) fn ok(name: Name, found: impl Into<String>, details: Value) -> Self {
         Self { details: Some(details), ..Self::new(name, State::Ok, found) }
+    }
+
+    /// Something was found, and it is not as it has to be.
+    pub(super) fn wrong(name: Name, found: impl Into<String>, details: Value) -> Self {
+        Self { details: Some(details), ..Self::new(name, State::Problem, found) }
     }
 
     pub(super) fn absent(name: Name, found: impl Into<String>) -> Self {
