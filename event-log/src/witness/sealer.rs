@@ -192,7 +192,7 @@ impl<W: Witness + 'static> Worker<W> {
             return Ok(());
         }
         let Some(newest) = self.log.newest_checkpoint().await? else { return Ok(()) };
-        self.choose(newest)?;
+        self.choose(&newest)?;
         let free = self.free();
         if free.is_empty() {
             return Ok(());
@@ -208,7 +208,7 @@ impl<W: Witness + 'static> Worker<W> {
         Ok(())
     }
 
-    fn choose(&mut self, newest: SignedCheckpoint) -> Result<(), TreeError> {
+    fn choose(&mut self, newest: &SignedCheckpoint) -> Result<(), TreeError> {
         if self.target.as_ref().is_some_and(|target| !self.is_over(target, newest.size)) {
             return Ok(());
         }
