@@ -1,8 +1,9 @@
 //! Bundles: exported from a real log with real signatures, verified without database and network.
 //!
 //! What an attacker can do to the bytes is in `bundle/mutations.rs`, what a bundle shows of others
-//! in `bundle/privacy.rs`, and what a stranger's script says in `bundle/stranger.rs`.
+//! in `bundle/privacy.rs`, which bodies may be gone in `bundle/gaps.rs`.
 
+mod gaps;
 mod mutations;
 mod privacy;
 
@@ -114,12 +115,13 @@ pub(crate) fn frames(bundle: &[u8]) -> Vec<(Kind, Vec<u8>)> {
     frames
 }
 
-const KINDS: [Kind; 9] = [
+const KINDS: [Kind; 10] = [
     Kind::Manifest,
     Kind::Replay,
     Kind::Batch,
     Kind::Event,
     Kind::Neighbour,
+    Kind::Purge,
     Kind::Gap,
     Kind::Checkpoint,
     Kind::Count,
