@@ -9,6 +9,7 @@ use super::Fault;
 use super::content::{Batch, Manifest, Scope, gap_from};
 use super::record::Checked;
 use crate::evidence::{CHAIN_START, Hash};
+use crate::note::Checkpoint;
 use crate::tree::entry::Entry;
 use crate::tree::organizations::Organizations;
 use crate::tree::range::Range;
@@ -313,6 +314,39 @@ impl Places {
         }
         self.batches += 1;
         self.chain = Some(chain);
+        Ok(())
+    }
+
+    /// That the leaves so far are those that a checkpoint is about.
+    pub(super) fn compare(
+        &self,
+        found: &Checkpoint,
+        proved: u64,
+        is_last: bool,
+    ) -> Result<(), Fault> {
+        let size = self.size();
+        let first = i64::try_from(proved).unwrap_or(i64::MAX).saturating_add(1);
+        let position = self.unproved.unwrap_or(first);
+        let changed = |what: &str| {
+            let problem = format!(
+                "{what} of the checkpoint of size {size} is another: something between {first} and \
+                 {size} is not what was recorded"
+            );
+            Fault::content(position, problem)
+        };
+        if self.root() != *found.root() {
+            return Err(changed("the root"));
+        }
+        // Behind the bundle's events there are no batches.
+        let is_reached = self.next() <= self.manifest().to.saturating_add(1);
+        if is_reached && self.chain().is_some_and(|chain| found.chain() != Some(chain)) {
+            return Err(changed("the chain"));
+        }
+        // Every event of the log is in the bundle then.
+        if is_last && is_reached && self.tenants().is_some_and(|root| found.tenants() != Some(root))
+        {
+            return Err(changed("the count of an organization"));
+        }
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use super::content::{Manifest, Scope, count_from};
 use super::gaps::{Gaps, PURGED};
 use super::places::Places;
 use super::record::Checked;
-use super::{Class, Fault, Kind};
+use super::{Fault, Kind};
 use crate::evidence::Hash;
 use crate::note::{Checkpoint, Cosignature, Note, Policy, VerifierKey};
 use std::io::{self, Read};
@@ -279,7 +279,7 @@ impl Walk<'_> {
             let problem = format!("the checkpoint is one of {}", found.origin());
             return Err(forged(problem));
         }
-        compare(places, &found, proved, is_last)?;
+        places.compare(&found, proved, is_last)?;
         places.unproved = None;
         let cosignatures = policy.cosignatures(&note);
         if is_last {
@@ -378,33 +378,6 @@ impl Walk<'_> {
         self.summary.purged = self.gaps.authorised();
         self.summary
     }
-}
-
-/// That the leaves so far are those that a checkpoint is about.
-fn compare(places: &Places, found: &Checkpoint, proved: u64, is_last: bool) -> Result<(), Fault> {
-    let size = places.size();
-    let first = i64::try_from(proved).unwrap_or(i64::MAX).saturating_add(1);
-    let position = places.unproved.unwrap_or(first);
-    let changed = |what: &str| {
-        let problem = format!(
-            "{what} of the checkpoint of size {size} is another: something between {first} and \
-             {size} is not what was recorded"
-        );
-        Fault { class: Class::Content, position, problem }
-    };
-    if places.root() != *found.root() {
-        return Err(changed("the root"));
-    }
-    // Behind the bundle's events there are no batches.
-    let is_reached = places.next() <= places.manifest().to.saturating_add(1);
-    if is_reached && places.chain().is_some_and(|chain| found.chain() != Some(chain)) {
-        return Err(changed("the chain"));
-    }
-    // Every event of the log is in the bundle then.
-    if is_last && is_reached && places.tenants().is_some_and(|root| found.tenants() != Some(root)) {
-        return Err(changed("the count of an organization"));
-    }
-    Ok(())
 }
 
 fn misplaced(position: i64) -> Fault {

@@ -3,6 +3,7 @@
 
 mod alone;
 mod append;
+mod bundle;
 mod crash;
 mod evidence;
 mod groups;

@@ -10,6 +10,7 @@
 mod append;
 mod as_of;
 mod bulk;
+mod bundle;
 mod clients;
 mod cluster;
 mod derived;
@@ -25,6 +26,10 @@ fn main() {
     let runtime = runtime.expect("a runtime");
     if arguments.first().is_some_and(|first| first == clients::CHILD) {
         runtime.block_on(clients::child(&arguments[1..]));
+        return;
+    }
+    if arguments.first().is_some_and(|first| first == bundle::CHILD) {
+        bundle::child(&arguments[1..]);
         return;
     }
     runtime.block_on(all(&arguments));
@@ -46,6 +51,9 @@ async fn all(names: &[String]) {
         bulk::through_the_log(&cluster, &mut report).await;
     }
     cluster.stop();
+    if wanted("bundle") {
+        bundle::verified(&mut report);
+    }
     if wanted("rebuild") {
         derived::rebuilds_of_usage(&mut report).await;
     }
