@@ -1,10 +1,9 @@
 //! `verify`: recomputes every commitment, every event hash and the chain, and checks that batches
 //! tile the log, positions and stream versions are dense and the log's time moves forward.
 //!
-//! Rows stream through: reading them and hashing them go on side by side, in the memory of a few
-//! pages (and one number for every stream). What is wrong first is named by position. A log whose
-//! tail was dropped is whole in itself; it is found by comparing with a chain that was noted
-//! before, outside the database.
+//! Rows stream through: reading and hashing go on side by side, in the memory of a few pages (and
+//! one number for every stream). What is wrong first is named by position. A log whose tail was
+//! dropped is whole in itself; a chain noted before, outside the database, finds it.
 
 mod bundle;
 mod derived;

@@ -2,10 +2,10 @@
 //! a recorded decision, and which are simply missing.
 //!
 //! A purge is an event of type `bodies_purged` of the same organization. It names positions, and a
-//! digest over position, id and hash of every event at them. Where all of them are in the bundle the
-//! digest must fit them, or the purge accounts for nothing; where some are not, the positions count,
-//! for the tree says which events stand there. It comes after what it purged, so that what is
-//! missing is kept in mind until the end.
+//! digest over position, id and hash of every event at them. Where all of them are in the bundle,
+//! the digest must fit them, or the purge accounts for nothing. Where some are not, the positions
+//! count, for the tree says which events stand there. It comes after what it purged, so that what
+//! is missing is kept in mind until the end.
 
 use super::Fault;
 use crate::evidence::Hash;

@@ -6,8 +6,8 @@
 //! body(x) = length int4 ‖ x, or ff ff ff ff where the bundle does not have it
 //! ```
 //!
-//! A payload is there with its salt, or neither is. Salts have sixteen bytes: otherwise a byte could
-//! move between the salt and what follows it, and the commitment would be the same.
+//! A payload is there with its salt, or neither is. Salts have sixteen bytes: otherwise a byte
+//! could move between the salt and what follows it, and the commitment would be the same.
 
 use crate::evidence::{EVENT_MAGIC, Hash, meta_commit, payload_commit};
 use crate::tree::entry::{ENTRY_BYTES, Entry};

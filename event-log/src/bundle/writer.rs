@@ -10,8 +10,8 @@ use crate::verify::{RawBatch, RawRow};
 use sha2::{Digest, Sha256};
 use std::io::{self, Write};
 
-/// Writes the frames of a bundle. It writes what it is told, in that order; [`verify`](super::verify)
-/// says whether that is a bundle.
+/// Writes the frames of a bundle. It writes what it is told, in that order;
+/// [`verify`](super::verify) says whether that is a bundle.
 pub struct Writer<W> {
     out: W,
     hash: Sha256,

@@ -7,8 +7,9 @@
 //! * [`organizations`]: the map that proves how many events each organization has.
 //!
 //! All of these are pure. [`grow`] lets the stored tree follow the log, [`read`] answers what is
-//! asked of it, [`walk`] hands it out from left to right, [`signed`] keeps the checkpoints, [`guard`]
-//! keeps what was signed outside the database, and [`keeper`] does all of it while a process runs.
+//! asked of it, [`walk`] hands it out from left to right, [`signed`] keeps the checkpoints,
+//! [`guard`] keeps what was signed outside the database, and [`keeper`] does all of it while a
+//! process runs.
 
 pub mod edge;
 pub mod entry;

@@ -68,10 +68,12 @@ mod tests {
     proptest! {
         #[test]
         fn leaves_and_the_roots_between_them_give_the_root_of_all_leaves(
-            size in 1_usize..600, cuts in prop::collection::vec((0_usize..600, any::<bool>()), 0..12),
+            size in 1_usize..600,
+            cuts in prop::collection::vec((0_usize..600, any::<bool>()), 0..12),
         ) {
             let leaves: Vec<_> = (0..size).map(|leaf| leaf_hash(&leaf.to_be_bytes())).collect();
-            let mut ends: Vec<(usize, bool)> = cuts.into_iter().filter(|(at, _)| *at < size).collect();
+            let mut ends: Vec<(usize, bool)> =
+                cuts.into_iter().filter(|(at, _)| *at < size).collect();
             ends.push((size, true));
             ends.sort_unstable();
             let (mut range, mut start) = (Range::default(), 0);

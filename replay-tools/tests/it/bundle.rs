@@ -1,8 +1,8 @@
 //! Bundles: exported from a real log with real signatures, verified without database and network.
 //!
 //! What an attacker can do to the bytes is in `bundle/mutations.rs`, what a bundle shows of others
-//! in `bundle/privacy.rs`, which bodies may be gone in `bundle/gaps.rs`, and what a stranger says in
-//! `bundle/stranger.rs`.
+//! in `bundle/privacy.rs`, which bodies may be gone in `bundle/gaps.rs`, and what a stranger says
+//! in `bundle/stranger.rs`.
 
 mod gaps;
 mod mutations;

@@ -1,7 +1,7 @@
 //! Verifying a bundle of a million events with bodies, against hashing the same file once.
 //!
-//! The bundle is written without a database: usage in batches of a thousand, signed at the end. It is
-//! verified by a process of its own, whose peak of memory is stated.
+//! The bundle is written without a database: usage in batches of a thousand, signed at the end. It
+//! is verified by a process of its own, whose peak of memory is stated.
 
 use crate::append::new_event;
 use crate::bulk::usage;

@@ -1,5 +1,5 @@
-//! A stranger's script, written from `docs/log-format.md` alone, agrees with ours about bundles of a
-//! real log: whole ones, and those that somebody changed and gave an end that fits.
+//! A stranger's script, written from `docs/log-format.md` alone, agrees with ours about bundles of
+//! a real log: whole ones, and those that somebody changed and gave an end that fits.
 
 use super::{Signed, bundle_of, frames, verdict};
 use event_log::SigningKeys;
