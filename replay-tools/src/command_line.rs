@@ -22,10 +22,11 @@ Exit codes:
   1  something is wrong with what was looked at
   2  the question cannot be answered: a wrong argument, no database, no such thing
 
-verify BUNDLE ends with:
-  0  whole   10  whole but for bodies purged by a recorded decision
-  20  something was changed   21  not signed as the policy asks
-  22  something is missing   30  the figures in it are not what its events give
+verify tells apart what it found:
+   0  whole   10  whole but for bodies purged by a recorded decision (of a bundle)
+  20  something was changed   21  not signed by whom it should be
+  22  something is missing, or the log ends before what was signed or noted
+  30  the figures in a bundle are not what its events give
 
 All tools work beside a running server and without one. None of them writes to the log."
 )]

@@ -12,7 +12,7 @@ pub(crate) enum Failure {
     /// Something is wrong with history, or with what was derived from it.
     #[error("{0}")]
     Problem(String),
-    /// What a bundle is worth, where it is not whole in every part.
+    /// What a log or a bundle is worth, where it is not whole in every part.
     #[error("{what}")]
     Verdict {
         /// What the process ends with.
@@ -77,7 +77,7 @@ pub(crate) enum Failure {
 
 impl Failure {
     /// What the process ends with: 0 for an answer nobody waited for, 1 for a problem found, 2 for
-    /// what could not be done; the verdict on a bundle has codes of its own.
+    /// what could not be done; the verdict on a log or a bundle has codes of its own.
     #[must_use]
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {

@@ -10,6 +10,7 @@ mod derived;
 mod describe;
 mod file;
 pub(crate) mod tables;
+mod tree;
 
 use crate::output::{Out, progress, thousands};
 use crate::{Failure, session};
@@ -60,6 +61,8 @@ pub(crate) struct Options {
     /// Leave out the tables beside the log: what follows from it is not compared with it
     #[arg(long)]
     pub(crate) log_only: bool,
+    #[command(flatten)]
+    pub(crate) signed: tree::Options,
     /// Answer as one JSON object
     #[arg(long)]
     pub(crate) json: bool,
@@ -75,10 +78,53 @@ fn chain_of(text: &str) -> Result<Hash, String> {
 /// The first thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Finding {
+    /// What kind of thing.
+    pub(crate) kind: Kind,
     /// Where.
     pub(crate) position: i64,
     /// What, in words.
     pub(crate) problem: String,
+}
+
+/// What kind of thing is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Something is not what was recorded, or does not follow from it.
+    Changed,
+    /// Something is not signed by whom it should be.
+    Unsigned,
+    /// The log ends before what was signed or noted.
+    Missing,
+}
+
+impl Kind {
+    const fn exit_code(self) -> u8 {
+        match self {
+            Self::Changed => 20,
+            Self::Unsigned => 21,
+            Self::Missing => 22,
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Changed => "changed",
+            Self::Unsigned => "unsigned",
+            Self::Missing => "missing",
+        }
+    }
+}
+
+impl Finding {
+    /// That something was changed.
+    pub(crate) fn changed(position: i64, problem: impl Into<String>) -> Self {
+        Self { kind: Kind::Changed, position, problem: problem.into() }
+    }
+
+    /// That the log ends too early.
+    fn missing(position: i64, problem: impl Into<String>) -> Self {
+        Self { kind: Kind::Missing, position, problem: problem.into() }
+    }
 }
 
 /// A batch with the rows it claims.
@@ -102,6 +148,7 @@ struct Walk {
     batches: u64,
     expected: Expected,
     beside: Beside,
+    tree: Option<tree::Looked>,
 }
 
 /// How far the tables beside the log were compared with what follows from it.
@@ -160,7 +207,7 @@ pub(crate) async fn run(options: &Options, place: &Place, out: Out<'_>) -> Resul
         }
         None => {
             let installation = session::open(place).await?;
-            let result = verify_all(&installation, expected, options.log_only).await;
+            let result = verify_all(&installation, expected, options).await;
             installation.close().await;
             result?
         }
@@ -180,21 +227,25 @@ pub(crate) async fn first_problem(
     Ok(found.map(|finding| format!("position {}: {}", finding.position, finding.problem)))
 }
 
-/// First the log, then the tables that follow from a log that is whole.
+/// First the log, then what was signed of it and the tables that follow from a log that is whole.
 async fn verify_all(
     installation: &installation::Installation,
     expected: Expected,
-    log_only: bool,
+    options: &Options,
 ) -> Result<(Walk, Option<Finding>), Failure> {
+    // Before the log, which only grows beyond what was signed.
+    let known = tree::Known::gather(installation.data_dir(), &options.signed)?;
     let (mut walk, found) = verify_tables(installation, expected).await?;
-    if found.is_some() || log_only {
+    if found.is_some() || options.log_only {
         return Ok((walk, found));
     }
     let end = walk.verifier.position();
-    let found = derived::check(installation, end).await?;
+    let (looked, mut lowest) = tree::check(installation.pool(), &known).await?;
+    walk.tree = Some(looked);
+    lowest.offer(derived::check(installation, end).await?);
     let has_keys = installation.keys().is_ok();
     walk.beside = if has_keys { Beside::Compared } else { Beside::WithoutKeys };
-    Ok((walk, found))
+    Ok((walk, lowest.found()))
 }
 
 async fn verify_tables(
@@ -231,8 +282,8 @@ async fn check(
     bar: ProgressBar,
 ) -> Result<(Walk, Option<Finding>), Failure> {
     let hashing = tokio::task::spawn_blocking(move || {
-        let mut walk =
-            Walk { verifier: Verifier::new(), batches: 0, expected, beside: Beside::LeftOut };
+        let (verifier, beside) = (Verifier::new(), Beside::LeftOut);
+        let mut walk = Walk { verifier, batches: 0, expected, beside, tree: None };
         while let Some(page) = pages.blocking_recv() {
             let found = match page {
                 Page::Finding(finding) => Some(finding),
@@ -253,13 +304,11 @@ async fn check(
 impl Walk {
     fn take(&mut self, (batch, rows): &Group) -> Option<Finding> {
         if batch.first == self.verifier.position().next().0 && !is_possible(batch) {
-            return Some(Finding {
-                position: batch.first,
-                problem: format!(
-                    "the batch that begins here claims to end at {}, as no append does",
-                    batch.last
-                ),
-            });
+            let what = format!(
+                "the batch that begins here claims to end at {}, as no append does",
+                batch.last
+            );
+            return Some(Finding::changed(batch.first, what));
         }
         if let Err(finding) = self.verifier.batch(batch, rows) {
             return Some(describe(&finding, batch));
@@ -272,28 +321,22 @@ impl Walk {
             return None;
         };
         if (batch.first..batch.last).contains(&head) {
-            return Some(Finding {
-                position: head,
-                problem: format!(
-                    "the expected head is inside the batch {} to {}: history was written anew",
-                    batch.first, batch.last
-                ),
-            });
+            let what = format!(
+                "the expected head is inside the batch {} to {}: history was written anew",
+                batch.first, batch.last
+            );
+            return Some(Finding::changed(head, what));
         }
         let differs = chain.is_some_and(|chain| chain != self.verifier.chain());
-        (head == batch.last && differs).then(|| Finding {
-            position: head,
-            problem: "the chain here is not the expected one: history up to here was written anew"
-                .to_owned(),
-        })
+        let what = "the chain here is not the expected one: history up to here was written anew";
+        (head == batch.last && differs).then(|| Finding::changed(head, what))
     }
 
     /// Recorded purges account for bodies that are gone.
     fn take_purges(&mut self, rows: &[RawRow]) -> Option<Finding> {
         rows.iter().filter(|row| row.type_name == PURGE).find_map(|row| {
-            let wrong = |problem: &str| Finding {
-                position: row.position,
-                problem: format!("the record of a purge {problem}"),
+            let wrong = |problem: &str| {
+                Finding::changed(row.position, format!("the record of a purge {problem}"))
             };
             let event = domain::Event::decode(PURGE, row.schema_version, &row.payload);
             let Ok(domain::Event::Retention(Retention::BodiesPurged(purge))) = event else {
@@ -303,12 +346,10 @@ impl Walk {
                 return Some(wrong("has no digest"));
             };
             let runs: Vec<_> = purge.runs.iter().map(|run| (run.first, run.last)).collect();
-            self.verifier.cover(&runs, &digest).err().map(|finding| Finding {
-                position: finding.position.0,
-                problem: format!(
-                    "the purge recorded at {} does not cover just these bodies",
-                    row.position
-                ),
+            self.verifier.cover(&runs, &digest).err().map(|finding| {
+                let at = row.position;
+                let what = format!("the purge recorded at {at} does not cover just these bodies");
+                Finding::changed(finding.position.0, what)
             })
         })
     }
@@ -316,26 +357,21 @@ impl Walk {
     /// Compares the end with what was noted before.
     fn compare_end(&self) -> Option<Finding> {
         if let Err(finding) = self.verifier.finish() {
-            return Some(Finding {
-                position: finding.position.0,
-                problem: "the event's body is gone and no recorded purge says so".to_owned(),
-            });
+            let what = "the event's body is gone and no recorded purge says so";
+            return Some(Finding::changed(finding.position.0, what));
         }
         let end = self.verifier.position().0;
         match self.expected {
-            Expected { head: Some(head), .. } if head > end => Some(Finding {
-                position: end + 1,
-                problem: format!(
+            Expected { head: Some(head), .. } if head > end => Some(Finding::missing(
+                end + 1,
+                format!(
                     "the log ends before it, and {head} was the head once: its tail was dropped"
                 ),
-            }),
+            )),
             Expected { head: None, chain: Some(chain) } if chain != self.verifier.chain() => {
-                Some(Finding {
-                    position: end,
-                    problem: "the chain at the end of the log is not the expected one; it has \
-                              grown, or its tail was dropped (name the head with --expect-head)"
-                        .to_owned(),
-                })
+                let what = "the chain at the end of the log is not the expected one; it has \
+                            grown, or its tail was dropped (name the head with --expect-head)";
+                Some(Finding::changed(end, what))
             }
             Expected { .. } => None,
         }
@@ -364,10 +400,12 @@ fn report(
             "chain": chain,
             "purged": purged,
             "beside": walk.beside.as_str(),
+            "tree": walk.tree,
             "events_per_second": rate,
         });
         if let Some(finding) = &found {
             answer["first_bad_position"] = finding.position.into();
+            answer["kind"] = finding.kind.as_str().into();
             answer["problem"] = finding.problem.clone().into();
         }
         writeln!(out, "{answer}")?;
@@ -389,13 +427,18 @@ fn report(
                 out,
                 "The log is {whole}: every hash, the chain, positions and versions are as recorded."
             )?;
-            walk.beside.in_words().map_or(Ok(()), |words| Ok(writeln!(out, "{words}")?))
+            if let Some(words) = walk.beside.in_words() {
+                writeln!(out, "{words}")?;
+            }
+            let tree = walk.tree.as_ref().and_then(tree::Looked::in_words);
+            tree.map_or(Ok(()), |words| Ok(writeln!(out, "\n{words}")?))
         }
-        Some(finding) => Err(Failure::Problem(format!(
-            "position {}: {}; everything before {} is whole",
-            finding.position,
-            finding.problem,
-            head + 1
-        ))),
+        Some(Finding { kind, position, problem }) => Err(Failure::Verdict {
+            code: kind.exit_code(),
+            what: format!(
+                "position {position}: {problem}; the log before {} is whole in itself",
+                head + 1
+            ),
+        }),
     }
 }

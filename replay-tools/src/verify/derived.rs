@@ -177,8 +177,8 @@ async fn compare(
     let found: Option<(Option<i64>, Option<String>)> =
         sqlx::query_as(sql).fetch_optional(connection).await?;
     transaction.rollback().await?;
-    Ok(found.map(|(position, problem)| Finding {
-        position: position.unwrap_or(end.0),
-        problem: problem.unwrap_or_else(|| "a row beside the log cannot be read".to_owned()),
+    Ok(found.map(|(position, problem)| {
+        let unreadable = || "a row beside the log cannot be read".to_owned();
+        Finding::changed(position.unwrap_or(end.0), problem.unwrap_or_else(unreadable))
     }))
 }

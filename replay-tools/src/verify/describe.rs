@@ -49,5 +49,5 @@ pub(super) fn describe(finding: &verify::Finding, batch: &RawBatch) -> Finding {
             batch.first, batch.last
         ),
     };
-    Finding { position, problem }
+    Finding::changed(position, problem)
 }

@@ -102,9 +102,7 @@ impl Groups {
     }
 
     fn finding(&self, what: &str) -> Finding {
-        Finding {
-            position: self.position + 1,
-            problem: format!("line {} of the file {what}", self.number),
-        }
+        let problem = format!("line {} of the file {what}", self.number);
+        Finding::changed(self.position + 1, problem)
     }
 }

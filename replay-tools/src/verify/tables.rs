@@ -73,20 +73,16 @@ impl Bounds {
     /// What is wrong at first sight.
     fn before_the_first(self) -> Option<Finding> {
         let first = self.first_row.min(self.first_batch);
-        (first < 1).then(|| Finding {
-            position: first,
-            problem: "the log begins at 1, and something stands before it".to_owned(),
-        })
+        let what = "the log begins at 1, and something stands before it";
+        (first < 1).then(|| Finding::changed(first, what))
     }
 
     fn after_the_last(self) -> Option<Finding> {
-        (self.last_row > self.head).then(|| Finding {
-            position: self.head + 1,
-            problem: format!(
-                "events up to {} belong to no batch; they were added, or their batch was removed",
-                self.last_row
-            ),
-        })
+        let what = format!(
+            "events up to {} belong to no batch; they were added, or their batch was removed",
+            self.last_row
+        );
+        (self.last_row > self.head).then(|| Finding::changed(self.head + 1, what))
     }
 }
 
@@ -210,8 +206,7 @@ fn weight(row: &RawRow) -> usize {
 
 fn readable(row: &PgRow) -> Result<Result<RawRow, Finding>, Failure> {
     let position: i64 = row.try_get("position")?;
-    Ok(RawRow::from_row(row).map_err(|error| Finding {
-        position,
-        problem: format!("the row cannot be read ({error}); it was edited"),
+    Ok(RawRow::from_row(row).map_err(|error| {
+        Finding::changed(position, format!("the row cannot be read ({error}); it was edited"))
     }))
 }

@@ -12,6 +12,7 @@ mod purged;
 mod read_model;
 mod rebuild;
 mod server;
+mod signed;
 mod tampering;
 mod totals;
 mod verify;

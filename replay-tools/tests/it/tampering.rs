@@ -4,23 +4,38 @@
 //! The columns come from the database, so that a new one fails until somebody says which it is.
 
 use crate::server::{Server, said};
+use crate::signed::{of_the_tree, with_witness};
 use std::collections::BTreeSet;
 
 /// History is guarded by triggers, which a superuser can switch off.
-const UNGUARDED: &str = "set session_replication_role = replica; ";
+pub(crate) const UNGUARDED: &str = "set session_replication_role = replica; ";
 
-/// What changes, and where that is to be found; the place is asked of the database.
-struct Change {
-    table: &'static str,
-    column: &'static str,
-    sql: String,
-    place: String,
+/// What changes, and where that is to be found and as what; the place is asked of the database.
+pub(crate) struct Change {
+    pub(crate) table: &'static str,
+    pub(crate) column: &'static str,
+    pub(crate) sql: String,
+    pub(crate) place: String,
+    /// What `verify` ends with.
+    pub(crate) code: i32,
 }
 
+impl Change {
+    /// Found as wrongly signed.
+    pub(crate) fn unsigned(self) -> Self {
+        Self { code: UNSIGNED, ..self }
+    }
+}
+
+/// What `verify` ends with when something was changed.
+const CHANGED: i32 = 20;
+const UNSIGNED: i32 = 21;
+
 /// A column that no verification of the log can vouch for; `*` for all of a table.
-const EXEMPT: [(&str, &str, &str); 12] = [
-    ("checkpoint", "*", "checked by the tree's verification"),
-    ("tile", "*", "checked by the tree's verification"),
+const EXEMPT: [(&str, &str, &str); 13] = [
+    ("tree", "singleton", "there is one row, whatever this says of it"),
+    ("log_identity", "singleton", "there is one row, whatever this says of it"),
+    ("checkpoint", "recorded_at", "when it was kept: nobody signs it, and nothing rests on it"),
     ("consumer", "*", "how far readers have come: their own work, and no part of history"),
     ("timer", "*", "what is to be appended later: no part of history yet"),
     ("snapshot", "*", "sealed, believed only when it fits the log, and may be thrown away"),
@@ -60,9 +75,15 @@ const INVITED: &str = "(select min(position) from event_log.log where type = 'us
 const PERSON: &str = "(select subjects[1] from event_log.log where type = 'user_invited'
     order by position limit 1)";
 
-fn change(table: &'static str, column: &'static str, to: &str, row: &str, place: &str) -> Change {
+pub(crate) fn change(
+    table: &'static str,
+    column: &'static str,
+    to: &str,
+    row: &str,
+    place: &str,
+) -> Change {
     let sql = format!("update event_log.{table} set {column} = {to} where {row}");
-    Change { table, column, sql, place: place.to_owned() }
+    Change { table, column, sql, place: place.to_owned(), code: CHANGED }
 }
 
 /// Changes of rows of the log itself and of its batches.
@@ -176,20 +197,21 @@ fn beside_the_log() -> Vec<Change> {
         change.sql.insert_str(0, before);
     }
     let sql = format!("insert into event_log.tag values (gen_random_uuid(), 'x', {USAGE}, 'y')");
-    changes.push(Change { table: "tag", column: "position", sql, place: USAGE.to_owned() });
+    let place = USAGE.to_owned();
+    changes.push(Change { table: "tag", column: "position", sql, place, code: CHANGED });
     changes
 }
 
-async fn each_is_found(server: &Server, changes: &[Change]) {
-    let before = server.replay(&["verify", "--json"]);
+pub(crate) async fn each_is_found(server: &Server, changes: &[Change]) {
+    let before = server.replay(&with_witness(&["verify", "--json"]));
     assert_eq!(before.code, 0, "{before:?}");
-    for Change { table, column, sql, place } in changes {
+    for Change { table, column, sql, place, code } in changes {
         let position: i64 = server.ask(&format!("select ({place})::bigint")).await;
         server.execute("postgres", "drop database if exists tampered").await;
         server.execute("postgres", "create database tampered template opscenter").await;
         server.execute("tampered", &format!("{UNGUARDED}{sql}")).await;
-        let said = server.replay_on("tampered", &["verify", "--json"]);
-        assert_eq!(said.code, 1, "{table}.{column} unnoticed: {sql}\n{said:?}");
+        let said = server.replay_on("tampered", &with_witness(&["verify", "--json"]));
+        assert_eq!(said.code, *code, "{table}.{column} unnoticed: {sql}\n{said:?}");
         assert_eq!(said.json()["first_bad_position"], position, "{table}.{column}\n{said:?}");
     }
 }
@@ -207,7 +229,9 @@ async fn every_column_of_the_log_is_changed_or_has_a_reason_why_not() {
         )
         .await;
     let mut left: BTreeSet<&str> = columns.iter().map(String::as_str).collect();
-    for Change { table, column, .. } in of_the_log().into_iter().chain(beside_the_log()) {
+    for Change { table, column, .. } in
+        of_the_log().into_iter().chain(beside_the_log()).chain(of_the_tree())
+    {
         assert!(
             left.remove(&*format!("{table}.{column}")),
             "{table}.{column}: twice, or not there"
@@ -238,13 +262,13 @@ async fn a_change_of_any_column_beside_the_log_is_found_at_its_position() {
 }
 
 /// A row taken away.
-fn removed(table: &'static str, row: &str, place: &str) -> Change {
+pub(crate) fn removed(table: &'static str, row: &str, place: &str) -> Change {
     let sql = format!("delete from event_log.{table} where {row}");
-    Change { table, column: "a row removed", sql, place: place.to_owned() }
+    Change { table, column: "a row removed", sql, place: place.to_owned(), code: CHANGED }
 }
 
 /// A row that is there twice, for which whatever forbids that has to go first.
-fn doubled(table: &'static str, constraints: &[&str], row: &str, place: &str) -> Change {
+pub(crate) fn doubled(table: &'static str, constraints: &[&str], row: &str, place: &str) -> Change {
     let dropped: String = constraints
         .iter()
         .map(|name| format!("alter table event_log.{table} drop constraint {name}; "))
@@ -253,17 +277,23 @@ fn doubled(table: &'static str, constraints: &[&str], row: &str, place: &str) ->
         "{dropped}create temp table copied as select * from event_log.{table} where {row};
          insert into event_log.{table} overriding system value select * from copied"
     );
-    Change { table, column: "a row doubled", sql, place: place.to_owned() }
+    Change { table, column: "a row doubled", sql, place: place.to_owned(), code: CHANGED }
 }
 
 /// A row of somebody's own.
-fn added(table: &'static str, values: &str, place: &str) -> Change {
+pub(crate) fn added(table: &'static str, values: &str, place: &str) -> Change {
     let sql = format!("insert into event_log.{table} select {values}");
-    Change { table, column: "a row added", sql, place: place.to_owned() }
+    Change { table, column: "a row added", sql, place: place.to_owned(), code: CHANGED }
 }
 
 /// A column of two rows, each given what the other has.
-fn swapped(table: &'static str, column: &str, key: &str, rows: [&str; 2], place: &str) -> Change {
+pub(crate) fn swapped(
+    table: &'static str,
+    column: &str,
+    key: &str,
+    rows: [&str; 2],
+    place: &str,
+) -> Change {
     let [one, other] = rows;
     let value = |row: &str| format!("(select {column} from copied where {key} = {row})");
     let sql = format!(
@@ -275,7 +305,7 @@ fn swapped(table: &'static str, column: &str, key: &str, rows: [&str; 2], place:
         value("pair.other"),
         value("pair.one"),
     );
-    Change { table, column: "two rows swapped", sql, place: place.to_owned() }
+    Change { table, column: "two rows swapped", sql, place: place.to_owned(), code: CHANGED }
 }
 
 /// Rows of heads, receipts and usage.
@@ -395,7 +425,7 @@ async fn the_log_alone_is_verified_when_only_that_is_asked() {
     let server = Server::start().await;
     server.execute("opscenter", &format!("{UNGUARDED}truncate event_log.claim")).await;
     let said = server.replay(&["verify"]);
-    assert_eq!(said.code, 1, "{said:?}");
+    assert_eq!(said.code, CHANGED, "{said:?}");
     assert!(said.err.contains("claim has no row"), "{said:?}");
     let said = server.replay(&["verify", "--log-only"]).well();
     assert!(said.out.contains("The log is whole"), "{said:?}");

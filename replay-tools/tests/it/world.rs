@@ -15,7 +15,11 @@ use domain::catalogue::standard;
 use domain::credits::{GrantKind, GrantSource};
 use domain::identity::user::ErasureGround;
 use domain::values::{Amount, Credits, Currency, Money, OrganizationId, Text, UserId};
-use event_log::{NewEvent, UsageBatch, UsageRecord};
+use event_log::note::{Cosigner, Note};
+use event_log::signing_keys::SIGNING_KEYS_FILE;
+use event_log::tree::guard::{GUARD_FILE, Guard};
+use event_log::tree::keeper::{Evidence, Keeper};
+use event_log::{NewEvent, SigningKeys, UsageBatch, UsageRecord};
 use installation::Installation;
 use sha2::Digest as _;
 use std::collections::BTreeMap;
@@ -175,9 +179,45 @@ pub(crate) async fn furnish(installation: &Installation) {
         world.user(other).await;
     }
     world.settle().await;
+    sign(installation).await;
     let late = world.organization("late", "starter", ada).await;
     world.settle().await;
     world.usage(late, "gateway", "gpt-4o", 5).await;
+    sign(installation).await;
+    cosign(installation).await;
+}
+
+/// Lets the tree grow up to the head, and signs it.
+pub(crate) async fn sign(installation: &Installation) {
+    let folder = installation.data_dir();
+    let keys = SigningKeys::load_or_create(&folder.join(SIGNING_KEYS_FILE)).unwrap();
+    let guard = Guard::at(folder.join(GUARD_FILE));
+    let head = installation.log().head().await.unwrap();
+    Keeper::start(installation.log(), Evidence { keys, guard: guard.clone() }).stop().await;
+    assert_eq!(guard.read().unwrap().unwrap().position, head, "signed as it was stopped");
+}
+
+/// The witness of these tests.
+pub(crate) fn witness() -> Cosigner {
+    Cosigner::new("example.org/witness".parse().unwrap(), &[7; 32])
+}
+
+/// Lets the witness sign the newest checkpoint.
+async fn cosign(installation: &Installation) {
+    let (size, note): (i64, String) =
+        sqlx::query_as("select size, note from event_log.checkpoint order by size desc limit 1")
+            .fetch_one(installation.pool())
+            .await
+            .unwrap();
+    let note: Note = note.parse().unwrap();
+    let line = witness().cosign(note.text(), 1_800_000_000).to_string();
+    sqlx::query("select event_log.keep_cosignature($1, $2, $3, to_timestamp(1800000000))")
+        .bind(size)
+        .bind(witness().verifier().name().as_str())
+        .bind(line.trim_end())
+        .execute(installation.pool())
+        .await
+        .unwrap();
 }
 
 async fn catalogue(world: &World) {

@@ -55,7 +55,7 @@ pub(super) async fn check(
         let holds = format!("claim says that {holder} holds a {scope}");
         let Some(by) = taken.get_mut(&(scope, holder)) else {
             let problem = format!("{holds}, and no event says so");
-            findings.push(Finding { position: end.0, problem });
+            findings.push(Finding::changed(end.0, problem));
             continue;
         };
         let is_second = std::mem::replace(&mut by.is_there, true);
@@ -70,14 +70,14 @@ pub(super) async fn check(
         } else {
             continue;
         };
-        findings.push(Finding { position: by.position, problem: format!("{holds}, {wrong}") });
+        findings.push(Finding::changed(by.position, format!("{holds}, {wrong}")));
     }
     for ((scope, holder), by) in taken {
         if by.is_there || by.may_be_gone || by.position > end.0 {
             continue;
         }
         let problem = format!("claim has no row for the {scope} that {holder} took here");
-        findings.push(Finding { position: by.position, problem });
+        findings.push(Finding::changed(by.position, problem));
     }
     Ok(findings.into_iter().min_by_key(|finding| finding.position))
 }

@@ -54,7 +54,7 @@ pub(super) async fn check(
                 continue;
             };
             let problem = format!("the key of {subject}, whose data is sealed here, {wrong}");
-            found = Some(Finding { position, problem });
+            found = Some(Finding::changed(position, problem));
             break;
         }
     }
