@@ -6,8 +6,8 @@
 //! a tool cannot vouch for is an error, never a figure.
 //!
 //! Exit codes: 0 the answer was given, 1 something is wrong with what was looked at, 2 the question
-//! cannot be answered (a wrong argument, no database, no such thing). `verify` tells more apart: 20,
-//! 21 and 22 of a log (`verify.rs`), and 10 and 30 besides of a bundle (`verify/bundle.rs`).
+//! cannot be answered (a wrong argument, no database, no such thing). `verify` tells more apart:
+//! 20, 21 and 22 of a log (`verify.rs`), and 10 and 30 besides of a bundle (`verify/bundle.rs`).
 
 mod as_of;
 pub mod command_line;

@@ -21,7 +21,8 @@ const BEGIN: &str = "begin; set local statement_timeout = 0; set local work_mem 
 /// The last event of each stream, counted again.
 const STREAM_HEAD: &str = "
 select coalesce(l.position, h.position), 'stream_head '
-       || case when h.stream is null then 'has no row for ' || l.stream || ', whose last event is here'
+       || case when h.stream is null
+                    then 'has no row for ' || l.stream || ', whose last event is here'
                when l.stream is null then 'has a row for ' || h.stream || ', which has no events'
                else 'has ' || l.stream || ' at version ' || h.version || ' and position '
                     || h.position || '; its last event is here, at version ' || l.version end

@@ -2,10 +2,10 @@
 //! give.
 //!
 //! The tree is grown again from the rows of the log, in the memory of a page. On the way every full
-//! tile is compared with the one that is stored; where a checkpoint was signed, the root, the counts
-//! of organizations and the chain are compared with what it says, and its signatures with the keys;
-//! and where the stored tree ends, so are its edge and all counts. All of it is one snapshot of the
-//! database.
+//! tile is compared with the one that is stored. Where a checkpoint was signed, the root, the
+//! counts of organizations and the chain are compared with what it says, and its signatures with
+//! the keys. Where the stored tree ends, so are its edge and all counts. All of it is one snapshot
+//! of the database.
 //!
 //! A log that somebody cut off, set back to an older copy, or went on from differently is whole in
 //! itself. It is found by what was signed and does not fit: in the tables, in the guard's file, or
@@ -41,7 +41,8 @@ pub(crate) struct Options {
     #[arg(long = "key", value_name = "KEY", conflicts_with = "from")]
     keys: Vec<VerifierKey>,
     /// A signed checkpoint that was kept elsewhere: the log must begin with what it says
-    #[arg(long = "expect-checkpoint", value_name = "FILE", conflicts_with_all = ["from", "log_only"])]
+    #[arg(long = "expect-checkpoint", value_name = "FILE")]
+    #[arg(conflicts_with_all = ["from", "log_only"])]
     checkpoints: Vec<PathBuf>,
 }
 

@@ -32,11 +32,12 @@ const CHANGED: i32 = 20;
 const UNSIGNED: i32 = 21;
 
 /// A column that no verification of the log can vouch for; `*` for all of a table.
-const EXEMPT: [(&str, &str, &str); 13] = [
+const EXEMPT: [(&str, &str, &str); 14] = [
     ("tree", "singleton", "there is one row, whatever this says of it"),
     ("log_identity", "singleton", "there is one row, whatever this says of it"),
     ("checkpoint", "recorded_at", "when it was kept: nobody signs it, and nothing rests on it"),
     ("consumer", "*", "how far readers have come: their own work, and no part of history"),
+    ("purgeable", "*", "what a later purge may take; what one took is in the log"),
     ("timer", "*", "what is to be appended later: no part of history yet"),
     ("snapshot", "*", "sealed, believed only when it fits the log, and may be thrown away"),
     ("pulse", "*", "means nothing: it is written to make a commit durable"),
@@ -111,6 +112,8 @@ fn of_the_log() -> Vec<Change> {
         usage("meta_salt", "payload_salt"),
         usage("payload_salt", "meta_salt"),
         usage("subjects", "array[gen_random_uuid()]"),
+        usage("payload_commit", "sha256(payload)"),
+        usage("meta_commit", "sha256(meta)"),
         usage("event_hash", "sha256(event_hash)"),
         batch("first", "first + 1", BATCH),
         batch("last", "last - 1", BATCH),

@@ -121,10 +121,13 @@ impl<'k> Judge<'k> {
             Remembered::Damaged(what) => findings.push(Finding::changed(end, what)),
             Remembered::Signed(guarded) if guarded.position.0 > self.head => {
                 let signed = guarded.position;
-                findings.push(Finding::missing(end, format!(
-                    "the log ends before it, and was signed up to {signed}, as the guard remembers: \
-                     its tail was dropped, or this is an older copy"
-                )));
+                findings.push(Finding::missing(
+                    end,
+                    format!(
+                        "the log ends before it, and was signed up to {signed}, as the guard \
+                         remembers: its tail was dropped, or this is an older copy"
+                    ),
+                ));
             }
             Remembered::Signed(_) => {}
         }
@@ -156,7 +159,8 @@ impl<'k> Judge<'k> {
             None => Finding::missing(
                 end,
                 format!(
-                    "the log ends before it, and {what}: its tail was dropped, or this is an older copy"
+                    "the log ends before it, and {what}: its tail was dropped, or this is an \
+                 older copy"
                 ),
             ),
         }

@@ -163,7 +163,7 @@ impl Stored {
             let held = held.get(tenant).map_or(&[][..], Vec::as_slice);
             (*held != [*count]).then(|| {
                 let what = format!(
-                    "tenant_head has {held:?} for {tenant}, and the event here is its number {count}"
+                    "tenant_head has {held:?} for {tenant}, and the event here is number {count}"
                 );
                 Finding::changed(*last, what)
             })
