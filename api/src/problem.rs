@@ -205,7 +205,9 @@ impl From<event_log::ReadError> for Problem {
     fn from(error: event_log::ReadError) -> Self {
         match error {
             event_log::ReadError::Unavailable(_) => Self::unavailable(&error),
-            event_log::ReadError::Gap { .. } => Self::internal(&error),
+            event_log::ReadError::Gap { .. } | event_log::ReadError::Archive(_) => {
+                Self::internal(&error)
+            }
         }
     }
 }

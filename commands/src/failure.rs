@@ -133,7 +133,9 @@ impl From<event_log::ReadError> for Failure {
     fn from(error: event_log::ReadError) -> Self {
         match error {
             event_log::ReadError::Unavailable(_) => Self::Unavailable(Box::new(error)),
-            event_log::ReadError::Gap { .. } => Self::Internal(Box::new(error)),
+            event_log::ReadError::Gap { .. } | event_log::ReadError::Archive(_) => {
+                Self::Internal(Box::new(error))
+            }
         }
     }
 }

@@ -24,12 +24,16 @@ mod writer;
 
 pub use content::{Manifest, Scope};
 pub use gaps::Gaps;
+pub(crate) use record::archived_body;
 pub use record::{Bodies, HeaderFields};
 pub use verifier::{Fold, Outcome, Seen, Summary, verify};
 pub use writer::Writer;
 
 /// The first bytes of a bundle: what it is and in which form.
 pub const MAGIC: &[u8; 8] = b"OPSBNDL1";
+
+/// The first byte of an event's frame.
+pub(crate) const EVENT_FRAME: u8 = Kind::Event.byte();
 
 /// The most bytes one frame may have: far more than any event.
 pub const FRAME_BYTES_MAX: usize = 32 << 20;

@@ -13,6 +13,7 @@
 //! [`evidence`], and the SQL that does the work in `migrations/`.
 
 mod append;
+pub mod archive;
 mod backend;
 pub mod bundle;
 mod call;

@@ -3,6 +3,7 @@
 //! Reading is in `read.rs`, following in `follow.rs`.
 
 use crate::append::{Append, AppendError, Receipt};
+use crate::archive::Archives;
 use crate::evidence::{self, Prepared};
 use crate::follow::Bell;
 use crate::lone_call::Tip;
@@ -14,6 +15,7 @@ use crate::usage::{UsageBatch, UsageReceipt, content_key};
 use crate::writer::Writer;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -55,6 +57,8 @@ pub struct Settings {
     pub recovery: Duration,
     /// How often followers look without having been woken.
     pub poll_floor: Duration,
+    /// The folder of the bundles that bodies of archived partitions are in.
+    pub archive: Option<PathBuf>,
 }
 
 impl Settings {
@@ -71,6 +75,7 @@ impl Settings {
             statement_timeout: Duration::from_secs(10),
             recovery: Duration::from_secs(10),
             poll_floor: Duration::from_millis(250),
+            archive: None,
         }
     }
 
@@ -133,6 +138,7 @@ struct Shared {
     lone: Option<tokio::sync::Mutex<Writer>>,
     /// Why nothing is appended, if so.
     halt: RwLock<Option<Halt>>,
+    archives: Archives,
 }
 
 impl Drop for Shared {
@@ -180,7 +186,8 @@ impl EventLog {
         let on_disk = OnDisk::default();
         let writers = Mutex::new(writers);
         let halt = RwLock::new(None);
-        let shared = Shared { queue, pool, bell, on_disk, writers, lone, halt };
+        let archives = Archives::new(settings.archive);
+        let shared = Shared { queue, pool, bell, on_disk, writers, lone, halt, archives };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -274,6 +281,10 @@ impl EventLog {
     #[must_use]
     pub fn pool(&self) -> &PgPool {
         &self.shared.pool
+    }
+
+    pub(crate) fn archives(&self) -> &Archives {
+        &self.shared.archives
     }
 
     pub(crate) fn on_disk(&self) -> &OnDisk {

@@ -28,7 +28,9 @@ impl EventLog {
         .bind(at.map_or(i64::MAX, |position| position.0))
         .fetch_all(self.pool())
         .await?;
-        Ok(rows.iter().map(recorded).collect::<Result<Vec<_>, _>>()?)
+        let mut events = rows.iter().map(recorded).collect::<Result<Vec<_>, _>>()?;
+        self.complete(&mut events).await?;
+        Ok(events)
     }
 
     /// The position of the newest event of any stream of a kind.

@@ -37,10 +37,11 @@ const MIGRATIONS: &[Migration] = &[
     migration!(8, "0008_personal_data"),
     migration!(9, "0009_snapshots"),
     migration!(10, "0010_subject_vault"),
+    migration!(11, "0011_archive"),
 ];
 
 /// The schema version this program works with.
-pub const SCHEMA_VERSION: i32 = 10;
+pub const SCHEMA_VERSION: i32 = 11;
 
 /// How a new log is laid out; an existing one keeps what it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

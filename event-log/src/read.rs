@@ -4,6 +4,7 @@
 //! is on disk; whatever leaves the process because of it waits for [`EventLog::settle`] first, and
 //! whoever appends because of it reads what is settled (`settled.rs`).
 
+use crate::archive::ArchiveError;
 use crate::{EventLog, Position, Receipt, Recorded, StreamId};
 use chrono::{DateTime, Utc};
 use sqlx::Row;
@@ -24,6 +25,9 @@ pub enum ReadError {
         /// What came.
         found: Position,
     },
+    /// A body is in an archive, and cannot be had from there.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
 }
 
 macro_rules! columns {
@@ -77,7 +81,10 @@ impl EventLog {
         limit: usize,
     ) -> Result<Vec<Recorded>, ReadError> {
         let mut connection = self.pool().acquire().await?;
-        range(&mut connection, after, to, limit).await
+        let mut events = range(&mut connection, after, to, limit).await?;
+        drop(connection);
+        self.complete(&mut events).await?;
+        Ok(events)
     }
 
     /// The events of a stream after a version, up to a position if one is given.
@@ -88,7 +95,10 @@ impl EventLog {
         at: Option<Position>,
     ) -> Result<Vec<Recorded>, ReadError> {
         let mut connection = self.pool().acquire().await?;
-        stream_range(&mut connection, stream, after_version, at).await
+        let mut events = stream_range(&mut connection, stream, after_version, at).await?;
+        drop(connection);
+        self.complete(&mut events).await?;
+        Ok(events)
     }
 
     /// The version of a stream and the position of its last event, if it has any.
@@ -108,7 +118,10 @@ impl EventLog {
             .bind(position)
             .fetch_optional(self.pool())
             .await?;
-        Ok(row.as_ref().map(recorded).transpose()?)
+        let mut events: Vec<Recorded> =
+            row.iter().map(recorded).collect::<Result<_, sqlx::Error>>()?;
+        self.complete(&mut events).await?;
+        Ok(events.pop())
     }
 
     /// The event with an id.
@@ -119,7 +132,10 @@ impl EventLog {
             concat!(columns!(), "where event_id = $1 and stream is null limit 1"),
         ] {
             if let Some(row) = sqlx::query(sql).bind(id).fetch_optional(self.pool()).await? {
-                return Ok(Some(recorded(&row)?));
+                let mut events = [recorded(&row)?];
+                self.complete(&mut events).await?;
+                let [event] = events;
+                return Ok(Some(event));
             }
         }
         Ok(None)

@@ -113,7 +113,7 @@ impl Reading {
             return Err(ReadError::Gap { expected, found: self.to.next() });
         }
         self.page.last = self.to;
-        self.hand_over().await;
+        self.hand_over().await?;
         Ok(())
     }
 
@@ -128,16 +128,18 @@ impl Reading {
         if self.page.events.len() < self.page_events {
             return Ok(true);
         }
-        Ok(self.hand_over().await)
+        self.hand_over().await
     }
 
-    async fn hand_over(&mut self) -> bool {
+    /// Hands the page over; false when nobody wants any more.
+    async fn hand_over(&mut self) -> Result<bool, ReadError> {
         let next = Stretch { after: self.page.last, last: self.page.last, events: Vec::new() };
-        let page = std::mem::replace(&mut self.page, next);
+        let mut page = std::mem::replace(&mut self.page, next);
         if page.after == page.last {
-            return true;
+            return Ok(true);
         }
-        self.sender.send(Ok(page)).await.is_ok()
+        self.log.complete(&mut page.events).await?;
+        Ok(self.sender.send(Ok(page)).await.is_ok())
     }
 }
 

@@ -62,8 +62,10 @@ impl EventLog {
         // Known before reading, so that it is about the events that are read.
         let known = self.on_disk().known();
         let mut connection = self.pool().acquire().await?;
-        let events = range(&mut connection, after, to, limit).await?;
+        let mut events = range(&mut connection, after, to, limit).await?;
         self.settle_events(&mut connection, &events, known).await?;
+        drop(connection);
+        self.complete(&mut events).await?;
         Ok(events)
     }
 
@@ -75,8 +77,10 @@ impl EventLog {
     ) -> Result<Vec<Recorded>, ReadError> {
         let known = self.on_disk().known();
         let mut connection = self.pool().acquire().await?;
-        let events = stream_range(&mut connection, stream, after_version, None).await?;
+        let mut events = stream_range(&mut connection, stream, after_version, None).await?;
         self.settle_events(&mut connection, &events, known).await?;
+        drop(connection);
+        self.complete(&mut events).await?;
         Ok(events)
     }
 
@@ -89,8 +93,10 @@ impl EventLog {
     ) -> Result<Vec<Recorded>, ReadError> {
         let known = self.on_disk().known();
         let mut connection = self.pool().acquire().await?;
-        let events = stream_page(&mut connection, stream, after_version, limit).await?;
+        let mut events = stream_page(&mut connection, stream, after_version, limit).await?;
         self.settle_events(&mut connection, &events, known).await?;
+        drop(connection);
+        self.complete(&mut events).await?;
         Ok(events)
     }
 

@@ -347,13 +347,20 @@ impl EventLog {
     pub async fn raw_rows(&self, after: Position, limit: usize) -> Result<Vec<RawRow>, ReadError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let sql = "select * from event_log.log where position > $1 order by position limit $2";
-        Ok(sqlx::query_as(sql).bind(after.0).bind(limit).fetch_all(self.pool()).await?)
+        let mut rows: Vec<RawRow> =
+            sqlx::query_as(sql).bind(after.0).bind(limit).fetch_all(self.pool()).await?;
+        self.complete_rows(rows.iter_mut()).await?;
+        Ok(rows)
     }
 
     /// Rows of one batch with every column.
     pub async fn raw_rows_of(&self, batch: &RawBatch) -> Result<Vec<RawRow>, ReadError> {
         let sql = "select * from event_log.log where position between $1 and $2 order by position";
-        Ok(sqlx::query_as(sql).bind(batch.first).bind(batch.last).fetch_all(self.pool()).await?)
+        let (first, last) = (batch.first, batch.last);
+        let mut rows: Vec<RawRow> =
+            sqlx::query_as(sql).bind(first).bind(last).fetch_all(self.pool()).await?;
+        self.complete_rows(rows.iter_mut()).await?;
+        Ok(rows)
     }
 
     /// Batches that begin after a position, in order.

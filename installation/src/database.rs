@@ -48,6 +48,7 @@ pub(crate) async fn open(
     }
     let connect = as_service(connect, &look, access)?;
     let mut settings = Settings::new(connect);
+    settings.archive = Some(place.archive());
     if access == Access::Read {
         settings.connect = crate::read_only(settings.connect);
     }
@@ -65,6 +66,14 @@ fn refuse_unread(look: &Look, address: &Address) -> Result<(), Error> {
             Err(Error::NotMigrated { found, needed: SCHEMA_VERSION })
         }
         _ => Ok(()),
+    }
+}
+
+/// How the role is reached that the tables of the log belong to, or that may become it.
+pub(crate) fn owner(place: &Place, url: &str) -> Result<PgConnectOptions, Error> {
+    match place.owner() {
+        Some(url) => options(url, "DATABASE_OWNER_URL"),
+        None => options(url, "DATABASE_URL"),
     }
 }
 

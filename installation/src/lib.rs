@@ -34,10 +34,10 @@ pub use place::{Access, DATA_DEFAULT, Place};
 pub use signing::{log_guard, log_keys};
 
 use event_log::tree::keeper::Evidence;
-use event_log::{EventLog, KeyRing, Settings, SigningKeys};
+use event_log::{EventLog, KeyRing, OpenError, Settings, SigningKeys};
 use private_postgres::{Mode, PrivatePostgres};
-use sqlx::PgPool;
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{ConnectOptions as _, PgPool};
 use std::path::{Path, PathBuf};
 
 /// The role that the log is read and appended to as.
@@ -49,7 +49,7 @@ pub struct Installation {
     log: EventLog,
     keys: Option<KeyRing>,
     signing_keys: Option<SigningKeys>,
-    data_dir: PathBuf,
+    place: Place,
     postgres: Option<PrivatePostgres>,
 }
 
@@ -78,8 +78,8 @@ impl Installation {
                 (log, Some(server))
             }
         };
-        let data_dir = place.data_dir.clone();
-        let mut opened = Self { log, keys: None, signing_keys: None, data_dir, postgres };
+        let place = place.clone();
+        let mut opened = Self { log, keys: None, signing_keys: None, place, postgres };
         match opened.open_keys(access).await {
             Ok(()) => Ok(opened),
             Err(error) => {
@@ -90,8 +90,8 @@ impl Installation {
     }
 
     async fn open_keys(&mut self, access: Access) -> Result<(), Error> {
-        self.keys = keys::open(&self.log, &self.data_dir, access).await?;
-        self.signing_keys = signing::open(&self.data_dir, access)?;
+        self.keys = keys::open(&self.log, &self.place.data_dir, access).await?;
+        self.signing_keys = signing::open(&self.place.data_dir, access)?;
         Ok(())
     }
 
@@ -107,7 +107,9 @@ impl Installation {
     /// # Errors
     /// [`Error::NoMasterKey`] when it was opened to read, and no master key that fits was found.
     pub fn keys(&self) -> Result<&KeyRing, Error> {
-        self.keys.as_ref().ok_or_else(|| Error::NoMasterKey { path: keys::path(&self.data_dir) })
+        self.keys
+            .as_ref()
+            .ok_or_else(|| Error::NoMasterKey { path: keys::path(&self.place.data_dir) })
     }
 
     /// What signs checkpoints of the log. Always there for [`Access::Serve`] and
@@ -116,7 +118,7 @@ impl Installation {
     /// # Errors
     /// [`Error::NoLogKeys`] when it was opened to read, and none were found that can be used.
     pub fn signing_keys(&self) -> Result<&SigningKeys, Error> {
-        let missing = || Error::NoLogKeys { path: signing::path(&self.data_dir) };
+        let missing = || Error::NoLogKeys { path: signing::path(&self.place.data_dir) };
         self.signing_keys.as_ref().ok_or_else(missing)
     }
 
@@ -127,7 +129,7 @@ impl Installation {
     /// As [`signing_keys`](Self::signing_keys).
     pub fn evidence(&self) -> Result<Evidence, Error> {
         let keys = self.signing_keys()?.clone();
-        Ok(Evidence { keys, guard: signing::guard(&self.data_dir) })
+        Ok(Evidence { keys, guard: signing::guard(&self.place.data_dir) })
     }
 
     /// The connections of readers, projections and flows.
@@ -136,10 +138,39 @@ impl Installation {
         self.log.pool()
     }
 
+    /// A connection as the role that the tables of the log belong to: for what the service has no
+    /// right to, such as exchanging a partition for its archived form.
+    ///
+    /// # Errors
+    /// [`Error::NoRight`] when nobody who was named may become that role.
+    pub async fn owner(&self) -> Result<PgConnection, Error> {
+        let connect = match (&self.postgres, self.place.database()) {
+            (Some(server), _) => private::owner(server)?,
+            (None, Some(url)) => database::owner(&self.place, url)?,
+            (None, None) => return Err(Error::Interrupted),
+        };
+        let role = connect.get_username().to_owned();
+        let unreachable = |source| Error::Log(OpenError::Unreachable(source));
+        let mut connection = connect.connect().await.map_err(unreachable)?;
+        let became = sqlx::query("set role opscenter_owner").execute(&mut connection).await;
+        became.map_err(|_| Error::NoRight {
+            role,
+            what: "change how the log's tables are stored",
+            advice: "set DATABASE_OWNER_URL to a role that may become opscenter_owner",
+        })?;
+        Ok(connection)
+    }
+
+    /// The folder of the bundles that archived partitions are in.
+    #[must_use]
+    pub fn archive(&self) -> PathBuf {
+        self.place.archive()
+    }
+
     /// The data folder.
     #[must_use]
     pub fn data_dir(&self) -> &Path {
-        &self.data_dir
+        &self.place.data_dir
     }
 
     /// Whether the database is a private Postgres under the data folder.

@@ -32,13 +32,24 @@ pub struct Place {
         global = true
     )]
     pub owner_url: Option<String>,
+    /// The folder of the bundles that archived partitions are in; `archive` in the data folder by
+    /// default
+    #[arg(long = "archive", value_name = "DIR", env = "OPS_ARCHIVE", global = true)]
+    pub archive_dir: Option<PathBuf>,
 }
 
 impl Place {
     /// A data folder with a private Postgres.
     #[must_use]
     pub fn folder(data_dir: impl Into<PathBuf>) -> Self {
-        Self { data_dir: data_dir.into(), database_url: None, owner_url: None }
+        Self { data_dir: data_dir.into(), database_url: None, owner_url: None, archive_dir: None }
+    }
+
+    /// The folder of the bundles that archived partitions are in.
+    #[must_use]
+    pub fn archive(&self) -> PathBuf {
+        let named = self.archive_dir.as_ref().filter(|folder| !folder.as_os_str().is_empty());
+        named.cloned().unwrap_or_else(|| self.data_dir.join("archive"))
     }
 
     /// The database that was named; an empty text, as scripts leave it behind, names none.
@@ -64,6 +75,7 @@ impl std::fmt::Debug for Place {
             .field("data_dir", &self.data_dir)
             .field("database_url", &hidden(self.database()))
             .field("owner_url", &hidden(self.owner()))
+            .field("archive_dir", &self.archive_dir)
             .finish()
     }
 }

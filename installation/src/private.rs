@@ -55,6 +55,7 @@ async fn open_log(
         bring_on(&superuser, &address).await?;
     }
     let mut settings = Settings::new(options(&server.connection_url(SERVICE_ROLE))?);
+    settings.archive = Some(place.archive());
     if access == Access::Read {
         settings.connect = crate::read_only(settings.connect);
     }
@@ -77,6 +78,11 @@ async fn open_log(
         }
         error => address.explain_open(error),
     })
+}
+
+/// How the role is reached that may become the owner of the tables.
+pub(crate) fn owner(server: &PrivatePostgres) -> Result<PgConnectOptions, Error> {
+    options(&server.connection_url(server.superuser()))
 }
 
 async fn bring_on(superuser: &PgConnectOptions, address: &Address) -> Result<(), Error> {

@@ -1,8 +1,8 @@
 //! The command line: which tools there are, and what the process ends with.
 
 use crate::{
-    Failure, as_of, diff, erasure_report, events, explain, export, read_model, rebuild, totals,
-    verify, witness,
+    Failure, archive, as_of, diff, erasure_report, events, explain, export, read_model, rebuild,
+    totals, verify, witness,
 };
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -61,6 +61,8 @@ enum Tool {
     Witness(witness::Options),
     /// A part of the log as one file that proves itself to whoever has no database
     Export(export::Options),
+    /// Seal full partitions and move their bodies into bundles outside the database, or back
+    Archive(archive::Options),
     /// Print a completion script for a shell
     Completions(Completions),
 }
@@ -104,6 +106,7 @@ impl CommandLine {
             Tool::ErasureReport(options) => erasure_report::run(options, &self.place, out).await,
             Tool::Witness(options) => witness::run(options, out).await,
             Tool::Export(options) => export::run(options, &self.place, out).await,
+            Tool::Archive(options) => archive::run(options, &self.place, out).await,
             Tool::Completions(Completions { shell }) => {
                 let mut script = Vec::new();
                 clap_complete::generate(

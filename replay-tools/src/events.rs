@@ -168,8 +168,8 @@ async fn raw(log: &EventLog, after: Position, out: Out<'_>) -> Result<(), Failur
     refuse_inside_batch(log, after).await?;
     let bounds = Bounds::look(log.pool()).await?;
     let (sender, mut pages) = mpsc::channel(PAGES_AHEAD);
-    let pool = log.pool().clone();
-    let reader = tokio::spawn(async move { read(&pool, bounds, after.0, &sender).await });
+    let reading = log.clone();
+    let reader = tokio::spawn(async move { read(&reading, bounds, after.0, &sender).await });
     while let Some(page) = pages.recv().await {
         match page {
             Page::Groups(groups) => {

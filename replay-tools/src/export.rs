@@ -121,6 +121,31 @@ pub(crate) async fn run(options: &Options, place: &Place, out: Out<'_>) -> Resul
     Ok(out.flush()?)
 }
 
+/// Writes everything between two positions into a file, whether or not there is one, and answers
+/// the size of the checkpoint that proves it.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) async fn positions(
+    log: &EventLog,
+    (first, last): (i64, i64),
+    path: &Path,
+) -> Result<i64, Failure> {
+    let options = Options {
+        organization: None,
+        all: true,
+        from: Some(Moment::Position(Position(first))),
+        to: Some(Moment::Position(Position(last))),
+        no_bodies: false,
+        sealed: false,
+        output: path.to_owned(),
+        force: true,
+        json: false,
+    };
+    let written = export(log, &options).await?;
+    Ok(i64::try_from(written.checkpoint).unwrap_or(i64::MAX))
+}
+
 fn refuse_existing(options: &Options) -> Result<(), Failure> {
     if options.force || !options.output.exists() {
         return Ok(());

@@ -1,6 +1,7 @@
 //! Why a tool ends without its answer, and with which exit code.
 
 use domain::DecodeError;
+use event_log::archive::ArchiveError;
 use event_log::tree::read::TreeError;
 use event_log::{Position, ReadError};
 use std::io;
@@ -85,12 +86,13 @@ impl Failure {
             Self::Problem(_) | Self::Read(ReadError::Gap { .. }) | Self::Event { .. } => {
                 ExitCode::from(1)
             }
-            Self::Tree(TreeError::Damaged) => ExitCode::from(1),
+            Self::Tree(TreeError::Damaged)
+            | Self::Read(ReadError::Archive(ArchiveError::Damaged { .. })) => ExitCode::from(1),
             Self::Verdict { code, .. } => ExitCode::from(*code),
             Self::Tree(_)
             | Self::Usage(_)
             | Self::Installation(_)
-            | Self::Read(ReadError::Unavailable(_))
+            | Self::Read(ReadError::Unavailable(_) | ReadError::Archive(_))
             | Self::Database(_)
             | Self::File { .. }
             | Self::Unwritten { .. }

@@ -5,7 +5,7 @@
 use crate::Failure;
 use domain::Event;
 use event_log::{EventLog, Position, Recorded, StreamId};
-use sqlx::postgres::{PgPool, PgRow};
+use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
 
@@ -74,7 +74,7 @@ impl PageSize {
 /// A walk over the events that fit a filter, in the order of the log.
 #[derive(Debug)]
 pub(crate) struct Scan {
-    pool: PgPool,
+    log: EventLog,
     filter: Filter,
     after: Position,
     to: Position,
@@ -85,7 +85,7 @@ impl Scan {
     /// From after a position up to and with another.
     #[must_use]
     pub(crate) fn new(log: &EventLog, filter: Filter, after: Position, to: Position) -> Self {
-        Self { pool: log.pool().clone(), filter, after, to, size: PageSize::new() }
+        Self { log: log.clone(), filter, after, to, size: PageSize::new() }
     }
 
     /// Up to where it has looked.
@@ -119,9 +119,9 @@ impl Scan {
             .bind(self.filter.stream.as_deref())
             .bind(self.filter.actor.as_deref())
             .bind(self.size.events())
-            .fetch_all(&self.pool)
+            .fetch_all(self.log.pool())
             .await?;
-        let page = rows.iter().map(recorded).collect::<Result<Vec<_>, _>>()?;
+        let page = completed(&self.log, &rows).await?;
         let full = i64::try_from(page.len()).is_ok_and(|count| count == self.size.events());
         self.size.learn(page.iter().map(|event| event.payload.len()));
         self.after = match page.last() {
@@ -154,7 +154,7 @@ pub(crate) async fn stream_page(
         .bind(limit)
         .fetch_all(log.pool())
         .await?;
-    Ok(rows.iter().map(recorded).collect::<Result<Vec<_>, _>>()?)
+    completed(log, &rows).await
 }
 
 /// The events at these positions, in order.
@@ -167,7 +167,7 @@ pub(crate) async fn at_positions(
 ) -> Result<Vec<Recorded>, Failure> {
     let sql = format!("{COLUMNS} where position = any($1) order by position");
     let rows = sqlx::query(AssertSqlSafe(sql)).bind(positions).fetch_all(log.pool()).await?;
-    Ok(rows.iter().map(recorded).collect::<Result<Vec<_>, _>>()?)
+    completed(log, &rows).await
 }
 
 /// Up to `limit` events of some names after a position, in order.
@@ -175,16 +175,20 @@ pub(crate) async fn at_positions(
 /// # Errors
 /// When the database does not answer.
 pub(crate) async fn of_types(
-    pool: &PgPool,
+    log: &EventLog,
     types: &[&str],
     after: Position,
     limit: i64,
 ) -> Result<Vec<Recorded>, Failure> {
     let sql =
         format!("{COLUMNS} where position > $1 and type = any($2) order by position limit $3");
-    let rows =
-        sqlx::query(AssertSqlSafe(sql)).bind(after).bind(types).bind(limit).fetch_all(pool).await?;
-    Ok(rows.iter().map(recorded).collect::<Result<Vec<_>, _>>()?)
+    let rows = sqlx::query(AssertSqlSafe(sql))
+        .bind(after)
+        .bind(types)
+        .bind(limit)
+        .fetch_all(log.pool())
+        .await?;
+    completed(log, &rows).await
 }
 
 /// What was recorded, as the domain reads it.
@@ -203,6 +207,13 @@ pub(crate) async fn settle(log: &EventLog) {
     if let Err(error) = log.settle().await {
         tracing::debug!(%error, "the log could not be asked to write itself out");
     }
+}
+
+/// Events with the bodies that lie in archives.
+async fn completed(log: &EventLog, rows: &[PgRow]) -> Result<Vec<Recorded>, Failure> {
+    let mut events = rows.iter().map(recorded).collect::<Result<Vec<_>, _>>()?;
+    log.complete(&mut events).await?;
+    Ok(events)
 }
 
 fn recorded(row: &PgRow) -> Result<Recorded, sqlx::Error> {

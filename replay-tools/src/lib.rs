@@ -9,6 +9,7 @@
 //! cannot be answered (a wrong argument, no database, no such thing). `verify` tells more apart:
 //! 20, 21 and 22 of a log (`verify.rs`), and 10 and 30 besides of a bundle (`verify/bundle.rs`).
 
+mod archive;
 mod as_of;
 pub mod command_line;
 mod diff;

@@ -255,8 +255,8 @@ async fn verify_tables(
     let (sender, pages) = mpsc::channel(PAGES_AHEAD);
     let bounds = tables::Bounds::look(installation.pool()).await?;
     let bar = progress(bounds.head, "events");
-    let pool = installation.pool().clone();
-    let reader = tokio::spawn(async move { tables::read(&pool, bounds, 0, &sender).await });
+    let log = installation.log().clone();
+    let reader = tokio::spawn(async move { tables::read(&log, bounds, 0, &sender).await });
     conclude(check(pages, expected, bar).await?, reader).await
 }
 

@@ -9,6 +9,7 @@
 //! A payload is there with its salt, or neither is. Salts have sixteen bytes: otherwise a byte
 //! could move between the salt and what follows it, and the commitment would be the same.
 
+use crate::archive::ArchivedBody;
 use crate::evidence::{EVENT_MAGIC, Hash, meta_commit, payload_commit};
 use crate::tree::entry::{ENTRY_BYTES, Entry};
 use sha2::{Digest, Sha256};
@@ -176,6 +177,26 @@ pub(super) fn check(buffer: &[u8], within: Range<usize>) -> Result<Checked, &'st
         schema_version: fields.schema_version,
         event_id: fields.event_id,
         payload: payload.map(|payload| place(buffer, payload)),
+    })
+}
+
+/// The bodies in the frame of an event with this hash; none where it is another one, or was changed,
+/// or is there without bodies.
+pub(crate) fn archived_body(bytes: &[u8], hash: &Hash) -> Option<ArchivedBody> {
+    let checked = check(bytes, 0..bytes.len()).ok()?;
+    if checked.entry.event_hash != *hash {
+        return None;
+    }
+    let (_, rest) = field(bytes.get(ENTRY_BYTES..)?)?;
+    let (payload_salt, rest) = field(rest)?;
+    let (payload, rest) = field(rest)?;
+    let (meta_salt, rest) = field(rest)?;
+    let (meta, _) = field(rest)?;
+    Some(ArchivedBody {
+        payload: payload?.to_vec(),
+        payload_salt: payload_salt?.to_vec(),
+        meta: meta?.to_vec(),
+        meta_salt: meta_salt?.to_vec(),
     })
 }
 

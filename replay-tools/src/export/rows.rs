@@ -2,6 +2,7 @@
 
 use crate::Failure;
 use crate::history::PageSize;
+use event_log::EventLog;
 use event_log::verify::{RawRow, micros};
 use sqlx::postgres::{PgPool, PgRow};
 use sqlx::{AssertSqlSafe, FromRow, Row};
@@ -48,7 +49,7 @@ impl Placed {
 
 /// The rows of an organization from after a position up to another.
 pub(super) struct Rows {
-    pub(super) pool: PgPool,
+    pub(super) log: EventLog,
     pub(super) tenant: Uuid,
     pub(super) after: i64,
     pub(super) to: i64,
@@ -62,7 +63,7 @@ impl Rows {
             return Ok(None);
         }
         let (end, limit) = (self.to.min(self.after + WINDOW), self.size.events());
-        let page = ask(&self.pool, "limit $4", self.tenant, (self.after, end), limit).await?;
+        let page = ask(&self.log, "limit $4", self.tenant, (self.after, end), limit).await?;
         let is_full = i64::try_from(page.len()).is_ok_and(|count| count == limit);
         self.size.learn(page.iter().map(|placed| placed.row.payload.len() + 500));
         self.after = match page.last() {
@@ -75,18 +76,18 @@ impl Rows {
 
 /// The organization's last event before a position, or its first behind one.
 pub(super) async fn neighbour(
-    pool: &PgPool,
+    log: &EventLog,
     tenant: Uuid,
     after: i64,
     to: i64,
     is_last: bool,
 ) -> Result<Option<Placed>, Failure> {
     let order = if is_last { "desc limit $4" } else { "limit $4" };
-    Ok(ask(pool, order, tenant, (after, to), 1).await?.pop())
+    Ok(ask(log, order, tenant, (after, to), 1).await?.pop())
 }
 
 async fn ask(
-    pool: &PgPool,
+    log: &EventLog,
     order: &str,
     tenant: Uuid,
     (after, to): (i64, i64),
@@ -97,14 +98,14 @@ async fn ask(
         .bind(after)
         .bind(to)
         .bind(limit)
-        .fetch_all(pool)
+        .fetch_all(log.pool())
         .await?;
-    Ok(rows.iter().map(Placed::read).collect::<Result<_, _>>()?)
+    placed(log, &rows).await
 }
 
 /// Recorded purges within a span: of one organization, or of all.
 pub(super) async fn purges(
-    pool: &PgPool,
+    log: &EventLog,
     of: Option<Uuid>,
     after: i64,
     to: i64,
@@ -116,9 +117,16 @@ pub(super) async fn purges(
         .bind(after)
         .bind(to)
         .bind(PURGE)
-        .fetch_all(pool)
+        .fetch_all(log.pool())
         .await?;
-    Ok(rows.iter().map(Placed::read).collect::<Result<_, _>>()?)
+    placed(log, &rows).await
+}
+
+/// Rows with the bodies that lie in archives.
+async fn placed(log: &EventLog, rows: &[PgRow]) -> Result<Vec<Placed>, Failure> {
+    let mut read = rows.iter().map(Placed::read).collect::<Result<Vec<_>, _>>()?;
+    log.complete_rows(read.iter_mut().map(|placed| &mut placed.row)).await?;
+    Ok(read)
 }
 
 pub(super) fn is_purge(placed: &Placed) -> bool {

@@ -72,7 +72,8 @@ impl<'a> Stream<'a> {
         let mut previous = rows::chain_before(&pool, from).await?;
         let bounds = Bounds::look(&pool).await?;
         let (sender, mut pages) = mpsc::channel(PAGES_AHEAD);
-        let reader = tokio::spawn(async move { read(&pool, bounds, from - 1, &sender).await });
+        let log = self.log.clone();
+        let reader = tokio::spawn(async move { read(&log, bounds, from - 1, &sender).await });
         'pages: while let Some(page) = pages.recv().await {
             let groups = match page {
                 Page::Groups(groups) => groups,
@@ -101,20 +102,19 @@ impl<'a> Stream<'a> {
     /// The events of one organization, with those just before and behind.
     pub(super) async fn organization(&mut self, tenant: Uuid) -> Result<(), Failure> {
         let Manifest { from, to, .. } = *self.manifest;
-        let pool = self.log.pool().clone();
         let size = i64::try_from(self.manifest.size).unwrap_or(i64::MAX);
-        if let Some(before) = rows::neighbour(&pool, tenant, 0, from - 1, true).await? {
+        if let Some(before) = rows::neighbour(self.log, tenant, 0, from - 1, true).await? {
             self.neighbour(&before).await?;
         }
         let page = PageSize::new();
-        let mut events = Rows { pool: pool.clone(), tenant, after: from - 1, to, size: page };
+        let mut events = Rows { log: self.log.clone(), tenant, after: from - 1, to, size: page };
         while let Some(page) = events.next().await? {
             for placed in &page {
                 self.advance(leaf(placed.row.position)).await?;
                 self.event(placed).await?;
             }
         }
-        let behind = rows::neighbour(&pool, tenant, to, size, false).await?;
+        let behind = rows::neighbour(self.log, tenant, to, size, false).await?;
         // A purge that accounts for bodies is written as one.
         match behind.filter(|behind| !(self.is_purged && rows::is_purge(behind))) {
             Some(behind) => self.neighbour(&behind).await,
@@ -143,7 +143,7 @@ impl<'a> Stream<'a> {
             Scope::All => None,
             Scope::Organization(tenant) => Some(tenant),
         };
-        for placed in rows::purges(self.log.pool(), of, self.manifest.to, size).await? {
+        for placed in rows::purges(self.log, of, self.manifest.to, size).await? {
             self.advance(leaf(placed.row.position)).await?;
             let entry = self.entry(&placed).await?;
             self.writer.purge(entry, &placed.row)?;

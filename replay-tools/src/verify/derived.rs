@@ -163,7 +163,7 @@ pub(super) async fn check(
         findings.extend(compare(pool, sql, end).await?);
     }
     let keys = installation.keys().ok();
-    findings.extend(claims::check(pool, keys, end).await?);
+    findings.extend(claims::check(installation.log(), keys, end).await?);
     findings.extend(keys::check(pool, keys).await?);
     Ok(findings.into_iter().min_by_key(|finding| finding.position))
 }

@@ -7,7 +7,9 @@
 use super::{Finding, Group, Page, is_possible};
 use crate::Failure;
 use crate::history::{PAGE_BYTES, PageSize};
+use event_log::archive::ArchiveError;
 use event_log::verify::{RawBatch, RawRow};
+use event_log::{EventLog, ReadError};
 use sqlx::postgres::{PgPool, PgRow};
 use sqlx::{FromRow, Row};
 use std::collections::VecDeque;
@@ -88,7 +90,7 @@ impl Bounds {
 
 /// Hands the log over from after a position, up to where it ended when it was looked at.
 pub(crate) async fn read(
-    pool: &PgPool,
+    log: &EventLog,
     bounds: Bounds,
     after: i64,
     pages: &mpsc::Sender<Page>,
@@ -98,7 +100,7 @@ pub(crate) async fn read(
         return Ok(());
     }
     let mut rows = Rows {
-        pool: pool.clone(),
+        log: log.clone(),
         read: VecDeque::new(),
         size: PageSize::new(),
         after,
@@ -110,7 +112,7 @@ pub(crate) async fn read(
             .bind(after)
             .bind(bounds.head)
             .bind(BATCHES_PAGE)
-            .fetch_all(pool)
+            .fetch_all(log.pool())
             .await?;
         let Some(last) = batches.last() else { break };
         after = last.first;
@@ -159,7 +161,7 @@ async fn send(pages: &mpsc::Sender<Page>, page: Page) -> bool {
 
 /// The rows of the log, read ahead by a page.
 struct Rows {
-    pool: PgPool,
+    log: EventLog,
     read: VecDeque<Result<RawRow, Finding>>,
     size: PageSize,
     after: i64,
@@ -190,11 +192,38 @@ impl Rows {
 
     async fn read_on(&mut self) -> Result<(), Failure> {
         let to = self.head.min(self.after + self.size.events());
-        let rows = sqlx::query(ROWS).bind(self.after).bind(to).fetch_all(&self.pool).await?;
+        let rows = sqlx::query(ROWS).bind(self.after).bind(to).fetch_all(self.log.pool()).await?;
         self.after = to;
-        let read: Vec<_> = rows.iter().map(readable).collect::<Result<_, Failure>>()?;
+        let mut read: Vec<_> = rows.iter().map(readable).collect::<Result<_, Failure>>()?;
+        self.complete(&mut read).await?;
         self.size.learn(read.iter().map(|row| row.as_ref().map_or(0, weight)));
         self.read.extend(read);
+        Ok(())
+    }
+}
+
+impl Rows {
+    /// Brings in the bodies that lie in archives. What an archive does not have as it was recorded
+    /// is a finding, like any other row that was changed.
+    async fn complete(&self, read: &mut [Result<RawRow, Finding>]) -> Result<(), Failure> {
+        match self.log.complete_rows(read.iter_mut().flatten()).await {
+            Ok(()) => return Ok(()),
+            Err(ReadError::Archive(ArchiveError::Damaged { .. })) => {}
+            Err(error) => return Err(error.into()),
+        }
+        // One by one, so that all before the damaged one are looked at first.
+        for row in read {
+            let completed = self.log.complete_rows(row.iter_mut()).await;
+            match completed {
+                Ok(()) => {}
+                Err(ReadError::Archive(error @ ArchiveError::Damaged { .. })) => {
+                    let position = error.position();
+                    *row = Err(Finding::changed(position, error.to_string()));
+                    return Ok(());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! The tools against a real server and a real history.
 #![cfg(test)]
 
+mod archive;
 mod as_of;
 mod bundle;
 mod diff;

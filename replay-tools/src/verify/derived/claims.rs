@@ -13,7 +13,7 @@ use domain::identity::user::Event as UserEvent;
 use domain::operations::service::Event as ServiceEvent;
 use domain::tenancy::Event as OrganizationEvent;
 use domain::{Event, Personal};
-use event_log::{KeyRing, Opened, Position, Recorded};
+use event_log::{EventLog, KeyRing, Opened, Position, Recorded};
 use sqlx::postgres::PgPool;
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -43,13 +43,13 @@ struct Taken {
 type Row = (Uuid, String, Vec<u8>, String, Uuid);
 
 pub(super) async fn check(
-    pool: &PgPool,
+    log: &EventLog,
     keys: Option<&KeyRing>,
     end: Position,
 ) -> Result<Option<Finding>, Failure> {
     // The table first: what is taken meanwhile is in the log by then, and looked up once more.
-    let rows = claims(pool).await?;
-    let mut taken = taken(pool, keys).await?;
+    let rows = claims(log.pool()).await?;
+    let mut taken = taken(log, keys).await?;
     let mut findings = Vec::new();
     for (tenant, scope, value_hash, holder, command_id) in rows {
         let holds = format!("claim says that {holder} holds a {scope}");
@@ -92,12 +92,12 @@ async fn claims(pool: &PgPool) -> Result<Vec<Row>, Failure> {
 
 /// What the log says was taken, by scope and holder.
 async fn taken(
-    pool: &PgPool,
+    log: &EventLog,
     keys: Option<&KeyRing>,
 ) -> Result<BTreeMap<(String, String), Taken>, Failure> {
     let (mut taken, mut after) = (BTreeMap::new(), Position(0));
     loop {
-        let page = of_types(pool, &TAKERS, after, PAGE).await?;
+        let page = of_types(log, &TAKERS, after, PAGE).await?;
         let Some(last) = page.last() else { return Ok(taken) };
         after = last.position;
         for recorded in &page {
