@@ -28,7 +28,7 @@ def frames(data):
 
 class Verifier:
     def __init__(self, manifest, key):
-        self.claim, self.scope, self.key = manifest, manifest["scope"], key.rsplit("+", 2)
+        self.claim, self.scope, self.key = manifest, manifest["scope"], key.split("+", 2)
         self.ours = None if self.scope == "all" else uuid.UUID(self.scope["organization"]).bytes
         self.size, self.signed, self.nodes, self.events, self.purged = 0, 0, [], 0, 0
         self.gone, self.counts, self.behind, self.tenants, self.total = {}, {}, False, None, -1

@@ -45,6 +45,7 @@ async fn a_strangers_script_agrees_about_a_whole_log_and_about_its_parts() {
 async fn a_strangers_script_finds_what_was_taken_out_or_changed() {
     let signed = Signed::start().await;
     let path = signed.export("late", &["--organization", "late"]);
+    assert!(signed.stranger(&path).status.success());
     let whole = frames(&fs::read(&path).unwrap());
     for at in 1..whole.len() {
         let (mut without, mut changed) = (whole.clone(), whole.clone());
