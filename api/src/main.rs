@@ -35,7 +35,7 @@ enum Command {
     /// Make API keys
     #[command(subcommand)]
     Key(Key),
-    /// Look at the keys of the log and replace them
+    /// Look at the keys of the log and replace them; go on after a restore
     #[command(subcommand)]
     Log(Log),
     /// Print completions for a shell
@@ -67,7 +67,7 @@ async fn run(line: CommandLine) -> Result<End, Stopped> {
         Command::Demo(demo) => demo.run(&place).await,
         Command::Doctor(doctor) => doctor.run(&place).await,
         Command::Key(key) => key.run(&place).await,
-        Command::Log(log) => log.run(&place),
+        Command::Log(log) => log.run(&place).await,
         Command::Import(Import::Models(import)) => import.run(&place).await,
         Command::Import(Import::Usage(import)) => import.run(&place).await,
         Command::Completions { shell } => {

@@ -1,10 +1,14 @@
 //! `opscenter log`: what an operator does about the log itself and its evidence.
 //!
 //! The keys that checkpoints are signed with are looked at and replaced here. Only the data folder
-//! is needed for that: a server that runs takes a change in with its next signature.
+//! is needed for that: a server that runs takes a change in with its next signature. What to do
+//! when the database is not the one that was signed is in `epoch`.
+
+mod epoch;
 
 use super::end::{End, Stopped, print};
 use clap::{Args, Subcommand};
+pub use epoch::{Adopt, NewEpoch};
 use event_log::SigningKeys;
 use installation::Place;
 use serde_json::json;
@@ -18,6 +22,10 @@ pub enum Log {
     RotateKey(RotateKey),
     /// End the overlap: the key before the active one signs no more, and its secret is destroyed
     RetireKey(RetireKey),
+    /// Go on with the history as it is now, after something else was signed, and record that
+    NewEpoch(NewEpoch),
+    /// Take the last checkpoint in the database for the one that was signed last
+    Adopt(Adopt),
 }
 
 /// Print the public keys that checkpoints are verified with, one a line
@@ -57,12 +65,15 @@ impl Log {
     ///
     /// # Errors
     /// What kept it from being done.
-    pub fn run(&self, place: &Place) -> Result<End, Stopped> {
-        let keys = installation::log_keys(place)?;
+    pub async fn run(&self, place: &Place) -> Result<End, Stopped> {
         let text = match self {
-            Self::Keys(options) => options.list(&keys)?,
-            Self::RotateKey(RotateKey {}) => format!("{}\n", keys.rotate()?),
-            Self::RetireKey(RetireKey {}) => lines(&keys.retire()?),
+            Self::Keys(options) => options.list(&installation::log_keys(place)?)?,
+            Self::RotateKey(RotateKey {}) => {
+                format!("{}\n", installation::log_keys(place)?.rotate()?)
+            }
+            Self::RetireKey(RetireKey {}) => lines(&installation::log_keys(place)?.retire()?),
+            Self::NewEpoch(options) => return options.run(place).await,
+            Self::Adopt(options) => return options.run(place).await,
         };
         print(&text)?;
         Ok(End::Done)

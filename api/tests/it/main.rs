@@ -6,6 +6,7 @@
 mod data;
 mod demo;
 mod doctor;
+mod epoch;
 mod import_models;
 mod import_usage;
 mod interrupted;

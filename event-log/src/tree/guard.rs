@@ -171,6 +171,22 @@ pub enum Halt {
 }
 
 impl EventLog {
+    /// The batch that a position is in: its last position, and the chain up to there. None behind
+    /// the end.
+    pub async fn chain_at(
+        &self,
+        position: Position,
+    ) -> Result<Option<(Position, Hash)>, ReadError> {
+        let batch: Option<(Position, Vec<u8>)> = sqlx::query_as(
+            "select last, chain from event_log.log_batch
+              where first <= $1 and last >= $1 order by first desc limit 1",
+        )
+        .bind(position)
+        .fetch_optional(self.pool())
+        .await?;
+        Ok(batch.and_then(|(last, chain)| Some((last, chain.try_into().ok()?))))
+    }
+
     /// Compares the log with what was signed last; none when it is the one.
     pub async fn disagreement(&self, guard: &Guard) -> Result<Option<Halt>, ReadError> {
         let guarded = match guard.read() {
