@@ -44,6 +44,8 @@ create table event_log.log_identity (
     singleton boolean primary key default true check (singleton),
     id        uuid not null
 );
+comment on table event_log.log_identity is
+    'The id of this log, as the keys have it that signed it first.';
 
 create table event_log.cosignature (
     size      bigint      not null references event_log.checkpoint (size),

@@ -1,9 +1,9 @@
 -- Sealing full partitions, and letting their bodies go to an archive outside the database.
 --
--- An archived partition keeps the headers and hashes of its events: positions, streams, ids, and the
--- commitments of the bodies that lie in a bundle. So lookups, order, the tree and every proof go on
--- as before, and a body that comes back from a bundle is compared with what the table commits to.
--- Only the owner does this; the service reads which bundle holds what
+-- An archived partition keeps the headers and hashes of its events: positions, streams, ids, and
+-- the commitments of the bodies that lie in a bundle. So lookups, order, the tree and every proof
+-- go on as before, and a body that comes back from a bundle is compared with what the table commits
+-- to. Only the owner does this; the service reads which bundle holds what
 -- (docs/decisions/0029-partitions-let-their-bodies-go.md).
 
 create table event_log.archive (
@@ -18,7 +18,7 @@ create table event_log.archive (
 );
 comment on table event_log.archive is 'Which partitions are sealed, and which bundles hold them.';
 comment on column event_log.archive.file is 'The bundle''s name in the folder of archives.';
-comment on column event_log.archive.digest is 'SHA-256 of the bundle as it was when it was re-read.';
+comment on column event_log.archive.digest is 'SHA-256 of the bundle when it was re-read.';
 comment on column event_log.archive.proved_by is 'The size of the checkpoint in the bundle.';
 comment on column event_log.archive.archived_at is
     'Since when the bodies are in the bundle only; null while they are in the table.';
@@ -52,10 +52,11 @@ begin
         raise exception 'partition % is not full, or not signed to its end', of_number
             using errcode = 'object_not_in_prerequisite_state';
     end if;
-    select count(*) into found_ from event_log.log l where l.position between part.first and part.last;
+    select count(*) into found_ from event_log.log l
+     where l.position between part.first and part.last;
     if found_ <> part.last - part.first + 1 then
-        raise exception 'partition % has % of % events', of_number, found_, part.last - part.first + 1
-            using errcode = 'data_corrupted';
+        raise exception 'partition % has % of % events',
+            of_number, found_, part.last - part.first + 1 using errcode = 'data_corrupted';
     end if;
     insert into event_log.archive (number) values (of_number) on conflict do nothing;
 end
@@ -130,7 +131,8 @@ begin
                 and not exists (select from event_log.purgeable p where p.type = l.type)', draft)
            into gone;
         if gone is not null then
-            raise exception 'no body came back for position %', gone using errcode = 'data_corrupted';
+            raise exception 'no body came back for position %', gone
+                using errcode = 'data_corrupted';
         end if;
     end if;
     if made <> part.last - part.first + 1 then

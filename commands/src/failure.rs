@@ -142,7 +142,17 @@ impl From<event_log::ReadError> for Failure {
 
 impl From<event_log::KeyError> for Failure {
     fn from(error: event_log::KeyError) -> Self {
-        Self::Internal(Box::new(error))
+        use event_log::KeyError;
+        match error {
+            KeyError::Unavailable(_) => Self::Unavailable(Box::new(error)),
+            KeyError::File { .. }
+            | KeyError::Exposed { .. }
+            | KeyError::Malformed
+            | KeyError::WrongMaster
+            | KeyError::Erased { .. }
+            | KeyError::Damaged { .. }
+            | KeyError::Random(_) => Self::Internal(Box::new(error)),
+        }
     }
 }
 

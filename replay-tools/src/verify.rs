@@ -11,26 +11,22 @@ mod describe;
 mod file;
 pub(crate) mod tables;
 mod tree;
+mod walk;
 
 use crate::output::{Out, progress, thousands};
 use crate::{Failure, session};
 use clap::Args;
 use data_encoding::HEXLOWER;
-use describe::describe;
-use domain::retention::policy::Event as Retention;
 use event_log::verify::{Hash, RawBatch, RawRow, Verifier};
 use indicatif::ProgressBar;
 use installation::Place;
 use std::path::PathBuf;
 use std::time::Instant;
 use tokio::sync::mpsc;
+use walk::{Expected, Walk};
 
 /// How many batches' worth of reading may be ahead of the hashing, counted in pages.
 pub(crate) const PAGES_AHEAD: usize = 3;
-/// The stored name of the record of a purge.
-const PURGE: &str = "bodies_purged";
-/// Far more than any append records at once.
-const BATCH_EVENTS_MAX: i64 = 100_000;
 
 /// What to verify, and against what.
 #[derive(Args, Clone, Debug, Default)]
@@ -136,21 +132,6 @@ pub(crate) enum Page {
     Finding(Finding),
 }
 
-/// Whether a batch claims a number of events that an append can have recorded.
-fn is_possible(batch: &RawBatch) -> bool {
-    (0..BATCH_EVENTS_MAX).contains(&batch.last.saturating_sub(batch.first))
-}
-
-/// What was verified so far.
-#[derive(Debug)]
-struct Walk {
-    verifier: Verifier,
-    batches: u64,
-    expected: Expected,
-    beside: Beside,
-    tree: Option<tree::Looked>,
-}
-
 /// How far the tables beside the log were compared with what follows from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Beside {
@@ -178,13 +159,6 @@ impl Beside {
             Self::Compared => Some("The tables beside it are what follows from it."),
         }
     }
-}
-
-/// What was noted before, outside the database.
-#[derive(Clone, Copy, Debug)]
-struct Expected {
-    head: Option<i64>,
-    chain: Option<Hash>,
 }
 
 /// Verifies and prints what was found.
@@ -299,83 +273,6 @@ async fn check(
         (walk, None)
     });
     hashing.await.map_err(|error| Failure::Problem(format!("hashing broke off: {error}")))
-}
-
-impl Walk {
-    fn take(&mut self, (batch, rows): &Group) -> Option<Finding> {
-        if batch.first == self.verifier.position().next().0 && !is_possible(batch) {
-            let what = format!(
-                "the batch that begins here claims to end at {}, as no append does",
-                batch.last
-            );
-            return Some(Finding::changed(batch.first, what));
-        }
-        if let Err(finding) = self.verifier.batch(batch, rows) {
-            return Some(describe(&finding, batch));
-        }
-        self.batches += 1;
-        if let Some(finding) = self.take_purges(rows) {
-            return Some(finding);
-        }
-        let Expected { head: Some(head), chain } = self.expected else {
-            return None;
-        };
-        if (batch.first..batch.last).contains(&head) {
-            let what = format!(
-                "the expected head is inside the batch {} to {}: history was written anew",
-                batch.first, batch.last
-            );
-            return Some(Finding::changed(head, what));
-        }
-        let differs = chain.is_some_and(|chain| chain != self.verifier.chain());
-        let what = "the chain here is not the expected one: history up to here was written anew";
-        (head == batch.last && differs).then(|| Finding::changed(head, what))
-    }
-
-    /// Recorded purges account for bodies that are gone.
-    fn take_purges(&mut self, rows: &[RawRow]) -> Option<Finding> {
-        rows.iter().filter(|row| row.type_name == PURGE).find_map(|row| {
-            let wrong = |problem: &str| {
-                Finding::changed(row.position, format!("the record of a purge {problem}"))
-            };
-            let event = domain::Event::decode(PURGE, row.schema_version, &row.payload);
-            let Ok(domain::Event::Retention(Retention::BodiesPurged(purge))) = event else {
-                return Some(wrong("cannot be read"));
-            };
-            let Ok(digest) = chain_of(&purge.digest) else {
-                return Some(wrong("has no digest"));
-            };
-            let runs: Vec<_> = purge.runs.iter().map(|run| (run.first, run.last)).collect();
-            self.verifier.cover(&runs, &digest).err().map(|finding| {
-                let at = row.position;
-                let what = format!("the purge recorded at {at} does not cover just these bodies");
-                Finding::changed(finding.position.0, what)
-            })
-        })
-    }
-
-    /// Compares the end with what was noted before.
-    fn compare_end(&self) -> Option<Finding> {
-        if let Err(finding) = self.verifier.finish() {
-            let what = "the event's body is gone and no recorded purge says so";
-            return Some(Finding::changed(finding.position.0, what));
-        }
-        let end = self.verifier.position().0;
-        match self.expected {
-            Expected { head: Some(head), .. } if head > end => Some(Finding::missing(
-                end + 1,
-                format!(
-                    "the log ends before it, and {head} was the head once: its tail was dropped"
-                ),
-            )),
-            Expected { head: None, chain: Some(chain) } if chain != self.verifier.chain() => {
-                let what = "the chain at the end of the log is not the expected one; it has \
-                            grown, or its tail was dropped (name the head with --expect-head)";
-                Some(Finding::changed(end, what))
-            }
-            Expected { .. } => None,
-        }
-    }
 }
 
 fn report(

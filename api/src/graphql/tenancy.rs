@@ -188,8 +188,7 @@ impl TenancyQuery {
         organization(asking, id, as_of).await
     }
 
-    /// The organizations that the caller may see, now or as of a moment, in the order of their
-    /// creation.
+    /// The organizations that the caller may see, now or as of a moment, oldest first.
     async fn organizations(
         &self,
         ctx: &Context<'_>,

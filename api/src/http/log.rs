@@ -65,8 +65,8 @@ impl Tile {
     /// Whether a tree of a size has so much of it on a level.
     fn is_within(&self, level: u8, size: u64) -> bool {
         let hashes = size.checked_shr(8 * u32::from(level)).unwrap_or_default();
-        self.index.checked_mul(WIDTH).and_then(|start| start.checked_add(self.width))
-            <= Some(hashes)
+        let end = self.index.checked_mul(WIDTH).and_then(|start| start.checked_add(self.width));
+        end.is_some_and(|end| end <= hashes)
     }
 
     fn cache(&self) -> HeaderValue {

@@ -195,7 +195,8 @@ async fn a_snapshot_of_a_history_that_was_taken_back_is_ignored() {
         format!("delete from event_log.log_batch where last >= {first}"),
         format!(
             "insert into event_log.log_batch
-             select max(last) + 1, {first} - 1, clock_timestamp(), sha256('x') from event_log.log_batch"
+             select max(last) + 1, {first} - 1, clock_timestamp(), sha256('x')
+               from event_log.log_batch"
         ),
         format!(
             "update event_log.stream_head set version = 1399, position = {first} - 1

@@ -78,8 +78,8 @@ impl BodyFile {
         Ok(Self { file, blocks })
     }
 
-    /// The bodies at these positions, which rise, of events with these hashes. What is not there, or
-    /// is not what the hash covers, is left out.
+    /// The bodies at these positions, which rise, of events with these hashes. What is not there,
+    /// or is not what the hash covers, is left out.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -88,7 +88,7 @@ impl BodyFile {
         let mut reader: Option<Frames<BufReader<At<'_>>>> = None;
         for (position, hash) in wanted {
             let Some(begin) = self.block(*position) else { continue };
-            // What stands between here and there is read over, unless the index knows a shorter way.
+            // What stands in between is read over, unless the index knows a shorter way.
             let goes_on = reader
                 .as_ref()
                 .is_some_and(|frames| frames.offset >= begin && frames.last < *position);
@@ -197,8 +197,8 @@ const HEAD_BYTES: usize = 5;
 const PLACE_BYTES: usize = 16;
 
 impl Frames<BufReader<At<'_>>> {
-    /// The next frame: its event's position if it is one, and how long it is. What it holds is still
-    /// to be read or skipped.
+    /// The next frame: its event's position if it is one, and how long it is. What it holds is
+    /// still to be read or skipped.
     fn next(&mut self) -> io::Result<Option<(Option<i64>, usize)>> {
         if self.input.fill_buf()?.is_empty() {
             return Ok(None);

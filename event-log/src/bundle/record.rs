@@ -180,8 +180,8 @@ pub(super) fn check(buffer: &[u8], within: Range<usize>) -> Result<Checked, &'st
     })
 }
 
-/// The bodies in the frame of an event with this hash; none where it is another one, or was changed,
-/// or is there without bodies.
+/// The bodies in the frame of an event with this hash; none where it is another one, or was
+/// changed, or is there without bodies.
 pub(crate) fn archived_body(bytes: &[u8], hash: &Hash) -> Option<ArchivedBody> {
     let checked = check(bytes, 0..bytes.len()).ok()?;
     if checked.entry.event_hash != *hash {

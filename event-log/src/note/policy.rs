@@ -279,11 +279,11 @@ mod tests {
             ("wittness", "no line"),
         ] {
             let error = line(text).unwrap_err().to_string();
-            assert!(error.contains(says) && error.contains("line 8"), "{error}");
+            assert!(error.contains(says) && error.contains("line 9"), "{error}");
         }
         let twice = format!("witness w4 {}", witness(1).verifier());
         assert!(line(&twice).unwrap_err().to_string().contains("above already"));
-        assert!(matches!(line("quorum w1"), Err(PolicyError::Line { line: 9, .. })));
+        assert!(matches!(line("quorum w1"), Err(PolicyError::Line { line: 10, .. })));
         assert_eq!(text_of("").parse::<Policy>().unwrap_err(), PolicyError::NoQuorum);
         assert_eq!("quorum none".parse::<Policy>().unwrap_err(), PolicyError::NoLog);
     }

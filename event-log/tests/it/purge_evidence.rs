@@ -114,8 +114,10 @@ async fn i30_a_database_killed_in_the_middle_of_a_purge_has_purged_all_of_it_or_
 const VERSION_BEFORE: &str = "
     drop trigger only_bodies_go on event_log.log;
     drop function event_log.only_bodies_go, event_log.purge_bodies, event_log.retention_days,
-        event_log.standing_holds, event_log.keep_in_vault;
-    drop table event_log.purgeable, event_log.subject_vault;
+        event_log.standing_holds, event_log.keep_in_vault, event_log.stays,
+        event_log.retention_version, event_log.seal_partition, event_log.partition_table,
+        event_log.draft_partition, event_log.exchange_partition;
+    drop table event_log.archive, event_log.purgeable, event_log.subject_vault;
     alter table event_log.log drop column payload_commit, drop column meta_commit;
     alter table event_log.snapshot drop constraint snapshot_pkey,
         add primary key (stream, reducer);

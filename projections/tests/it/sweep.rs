@@ -4,11 +4,16 @@ use domain::Event;
 use projections::{Takes, definitions};
 use std::collections::BTreeSet;
 
-/// Events that only the audit trail shows: what was refused, and the installation's own set-up.
+/// Events that only the audit trail shows: what was refused, the installation's own set-up, and
+/// holds and retention, which are rare and folded from their streams where they are asked for.
 const OF_THE_AUDIT_TRAIL_ALONE: &[&str] = &[
+    "bodies_purged",
     "command_denied",
     "command_refused",
+    "legal_hold_placed",
+    "legal_hold_released",
     "log_epoch_opened",
+    "retention_policy_set",
     "setup_completed",
     "setup_link_issued",
 ];

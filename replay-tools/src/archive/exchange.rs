@@ -130,7 +130,8 @@ async fn bring(
         };
         sqlx::query(
             "insert into pg_temp.archived_body
-             select * from unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::bytea[], $5::bytea[])",
+             select * from unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::bytea[],
+                                  $5::bytea[])",
         )
         .bind(rows.iter().map(|row| row.position).collect::<Vec<_>>())
         .bind(column(|row| &row.meta))

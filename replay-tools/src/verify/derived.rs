@@ -8,6 +8,7 @@
 
 mod claims;
 mod keys;
+mod usage;
 
 use super::Finding;
 use crate::Failure;
@@ -96,9 +97,11 @@ with known as materialized (
 told as materialized (
      select l.position, l.tenant, b.body ->> 'source' as source, b.body ->> 'usage_id' as usage_id,
             encode(substr(sha256(int8send((extract(epoch from l.occurred_at) * 1000000)::bigint)
-                                 || l.payload), 1, 16), 'hex')::uuid as content
+                                 || l.payload), 1, 16), 'hex')::uuid as content,
+            l.payload_commit is not null as is_elsewhere
        from event_log.log l
-       cross join lateral (select convert_from(l.payload, 'UTF8')::json as body) b
+       cross join lateral (select case when l.payload_commit is null
+                                       then convert_from(l.payload, 'UTF8')::json end as body) b
       where l.type = 'usage_recorded')
 select coalesce(t.position, k.position), case
          when k.position is null then 'usage_identity does not know the usage record here'
@@ -110,7 +113,7 @@ select coalesce(t.position, k.position), case
          else 'usage_identity has other content for the usage record here' end
   from told t full join known k on k.position = t.position
  where t.position is null or k.position is null
-    or (k.tenant, k.source, k.usage_id, k.content)
+    or not t.is_elsewhere and (k.tenant, k.source, k.usage_id, k.content)
        is distinct from (t.tenant, t.source, t.usage_id, t.content)
 union all
 select position, 'usage_identity has ' || count(*) || ' rows for the usage record here'
@@ -163,6 +166,7 @@ pub(super) async fn check(
         findings.extend(compare(pool, sql, end).await?);
     }
     let keys = installation.keys().ok();
+    findings.extend(usage::check(installation.log()).await?);
     findings.extend(claims::check(installation.log(), keys, end).await?);
     findings.extend(keys::check(pool, keys).await?);
     Ok(findings.into_iter().min_by_key(|finding| finding.position))

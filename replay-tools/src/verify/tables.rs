@@ -4,7 +4,8 @@
 //! as another time (and then do not hash to what was recorded), and a row that cannot be read at
 //! all is a finding.
 
-use super::{Finding, Group, Page, is_possible};
+use super::walk::is_possible;
+use super::{Finding, Group, Page};
 use crate::Failure;
 use crate::history::{PAGE_BYTES, PageSize};
 use event_log::archive::ArchiveError;

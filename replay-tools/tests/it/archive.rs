@@ -36,6 +36,10 @@ impl Small {
         }
         let installation = small.open().await;
         world::furnish(&installation).await;
+        let world = world::World::new(&installation);
+        let acme = world.executor.organization_named("acme").await.unwrap().unwrap();
+        world.usage(acme, "more", "gpt-4o", 900).await;
+        world.settle().await;
         small.sign(&installation).await;
         installation.close().await;
         small
@@ -161,17 +165,17 @@ async fn a_changed_byte_in_an_archive_is_found_and_a_missing_one_is_named() {
     let body = small.tool(&["events", "--raw"]).well().out;
     let line = body.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let payload = line
-        .filter(|line| line["event"]["position"] == position)
-        .find_map(|line| line["event"]["payload"].as_str().map(str::to_owned));
+        .filter(|line| line["position"] == position)
+        .find_map(|line| line["payload"].as_str().map(str::to_owned));
     // In the middle of the payload of one event.
-    let needle = payload.map(|text| data_encoding::BASE64.decode(text.as_bytes()).unwrap());
+    let needle = payload.map(|text| data_encoding::HEXLOWER.decode(text.as_bytes()).unwrap());
     let needle = needle.expect("an event with a payload");
     let at = whole.windows(needle.len()).position(|part| part == needle).unwrap();
     let mut changed = whole.clone();
     changed[at + needle.len() / 2] ^= 1;
     fs::write(&path, &changed).unwrap();
     let found = small.tool(&["verify", "--json"]);
-    assert_eq!(found.code, 1, "{found:?}");
+    assert_eq!(found.code, 20, "{found:?}");
     assert_eq!(found.json()["first_bad_position"], position, "{found:?}");
     let read = small.tool(&["events"]);
     assert_eq!(read.code, 1, "{read:?}");

@@ -35,7 +35,7 @@ pub(super) async fn witnesses(named: &Witnesses, place: &Place, limit: Duration)
     let guard = log_guard(place);
     let Some(signed) = guard.read().ok().flatten().filter(|guarded| guarded.note.is_some()) else {
         let text = format!("{}, not asked: nothing is signed here yet", described(&policy));
-        return Check::ok(NAME, text, details(&policy, Value::Null)).needed(true);
+        return Check::ok(NAME, text, details(&policy, &Value::Null)).needed(true);
     };
     let now = || guard.read().ok().flatten().map_or(0, |guarded| size_of(&guarded));
     let asked = policy.witnesses().iter().map(|address| hear(address, &signed, &now, limit));
@@ -43,11 +43,14 @@ pub(super) async fn witnesses(named: &Witnesses, place: &Place, limit: Duration)
     let fine = heard.iter().filter(|heard| heard.is_fine).count();
     let both: Vec<(&KeyName, Heard)> = policy.names().zip(heard).collect();
     let lines = both.iter().map(|(name, heard)| format!("{name}: {}", heard.text)).collect();
-    let list = both.iter().map(|(name, heard)| {
-        let Heard { is_fine, size, text } = heard;
-        json!({ "name": name.as_str(), "fine": is_fine, "size": size, "found": text })
-    });
-    let details = details(&policy, Value::Array(list.collect()));
+    let list: Vec<Value> = both
+        .iter()
+        .map(|(name, heard)| {
+            let Heard { is_fine, size, text } = heard;
+            json!({ "name": name.as_str(), "fine": is_fine, "size": size, "found": text })
+        })
+        .collect();
+    let details = details(&policy, &Value::Array(list));
     let text = format!("{}, {fine} in order", described(&policy));
     if fine >= policy.quorum() {
         return Check::ok(NAME, text, details).needed(true).lines(lines);
@@ -60,7 +63,7 @@ fn described(policy: &WitnessPolicy) -> String {
     format!("{} of {} have to cosign", policy.quorum(), policy.witnesses().len())
 }
 
-fn details(policy: &WitnessPolicy, witnesses: Value) -> Value {
+fn details(policy: &WitnessPolicy, witnesses: &Value) -> Value {
     json!({ "quorum": policy.quorum(), "witnesses": witnesses })
 }
 
