@@ -306,7 +306,12 @@ async fn whatever_is_killed_every_acknowledged_command_is_there_once() {
     credits_are_counted_once(&story, &door).await;
     usage_is_counted_once(&story, &one).await;
     assert!(server.stop().await.success());
-    story.replay(&["verify"]).await;
+    // With the tree that was killed while it grew, and every checkpoint that was signed.
+    let verified = story.replay(&["verify"]).await;
+    for says in ["The log is whole", "The tree over its first", "as log-guard.json remembers"] {
+        assert!(verified.contains(says), "{verified}");
+    }
+    assert!(!verified.contains("what the log says: 0,"), "{verified}");
     read_models_are_what_the_log_says(&story).await;
 }
 

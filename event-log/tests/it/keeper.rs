@@ -126,7 +126,7 @@ async fn what_is_appended_is_signed_while_it_goes_on_and_at_the_end() {
 
 /// I19.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_signers_at_once_publish_one_root_for_each_size() {
+async fn i19_two_signers_at_once_publish_one_root_for_each_size() {
     let server = Server::start().await;
     let folder = Folder::new();
     let evidence = folder.evidence();
@@ -155,7 +155,7 @@ async fn two_signers_at_once_publish_one_root_for_each_size() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_was_set_back_takes_nothing_and_signs_nothing() {
+async fn i17_a_database_that_was_set_back_takes_nothing_and_signs_nothing() {
     let mut server = Server::start().await;
     let folder = Folder::new();
     let evidence = folder.evidence();

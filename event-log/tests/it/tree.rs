@@ -64,7 +64,7 @@ pub(crate) async fn from_rows(log: &EventLog) -> FromRows {
 }
 
 #[tokio::test]
-async fn roots_proofs_and_entries_are_those_that_the_rows_give_at_every_size() {
+async fn i16_roots_proofs_and_entries_are_those_that_the_rows_give_at_every_size() {
     let server = Server::start().await;
     let log = server.open(CommitMode::Adaptive).await;
     furnish(&log, 20).await;

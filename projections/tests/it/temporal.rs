@@ -94,7 +94,7 @@ fn every_table_with_versions_is_among_those_that_are_compared_here() {
 /// I28: as of a position is what a rebuild to it gives, for random positions, whatever the pages in
 /// which the history was taken in.
 #[test]
-fn as_of_any_position_is_what_a_rebuild_to_it_gives() {
+fn i28_as_of_any_position_is_what_a_rebuild_to_it_gives() {
     let tokio = tokio::runtime::Runtime::new().unwrap();
     for page_events in [7, 2_000] {
         let (_server, log, town) = tokio.block_on(async {
@@ -128,7 +128,7 @@ fn as_of_any_position_is_what_a_rebuild_to_it_gives() {
 
 /// I28: what queries ask, at a thousand positions, against folds from the beginning of the log.
 #[tokio::test]
-async fn a_thousand_questions_about_the_past_are_answered_as_a_fold_from_zero_answers_them() {
+async fn i28_a_thousand_questions_about_the_past_are_answered_as_a_fold_from_zero_answers_them() {
     let server = Server::start().await;
     let (log, town) = known_town(&server, 50).await;
     let mut seed = 11_u64;
@@ -243,7 +243,7 @@ async fn same_credits(view: View<'_>, turn: usize, then: &credit_statement::Rows
 /// I28: a time stands for the last position recorded at or before it, and both ends of what an
 /// event made are where they should be.
 #[tokio::test]
-async fn a_version_begins_with_its_event_and_a_time_includes_what_was_recorded_at_it() {
+async fn i28_a_version_begins_with_its_event_and_a_time_includes_what_was_recorded_at_it() {
     let server = Server::start().await;
     let (log, town) = known_town(&server, 50).await;
     let name = "gpt-4o".parse().unwrap();

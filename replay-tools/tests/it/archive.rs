@@ -108,7 +108,7 @@ fn states(partitions: &[Value]) -> Vec<&str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_tool_reads_the_same_through_archive_and_table_and_proofs_stay() {
+async fn i18_every_tool_reads_the_same_through_archive_and_table_and_proofs_stay() {
     let small = Small::start().await;
     let full = small.full();
     assert!(full >= 3, "{full} partitions are full");
@@ -156,7 +156,7 @@ async fn every_tool_reads_the_same_through_archive_and_table_and_proofs_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_changed_byte_in_an_archive_is_found_and_a_missing_one_is_named() {
+async fn i18_a_changed_byte_in_an_archive_is_found_and_a_missing_one_is_named() {
     let small = Small::start().await;
     small.tool(&["archive", "write", "0", "1"]).well();
     let path = small.bundle(1);

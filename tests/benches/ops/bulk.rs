@@ -62,8 +62,13 @@ fn batch(tenant: Uuid, first: usize) -> UsageBatch {
     UsageBatch { tenant, source: "bench".to_owned(), records, command: None }
 }
 
+/// What one round appends.
+pub(crate) fn batches(tenant: Uuid) -> Vec<UsageBatch> {
+    (0..BATCHES).map(|n| batch(tenant, n * BATCH)).collect()
+}
+
 async fn through_log(log: &EventLog, tenant: Uuid) -> f64 {
-    let batches: Vec<UsageBatch> = (0..BATCHES).map(|n| batch(tenant, n * BATCH)).collect();
+    let batches = batches(tenant);
     let begun = Instant::now();
     for batch in batches {
         log.append_usage(batch).await.expect("a batch");
@@ -71,7 +76,8 @@ async fn through_log(log: &EventLog, tenant: Uuid) -> f64 {
     per_second(begun)
 }
 
-fn per_second(begun: Instant) -> f64 {
+/// Rows a second of a round.
+pub(crate) fn per_second(begun: Instant) -> f64 {
     let rows = u32::try_from(BATCHES * BATCH).map(f64::from).unwrap_or_default();
     rows / begun.elapsed().as_secs_f64()
 }

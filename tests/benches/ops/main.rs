@@ -15,6 +15,7 @@ mod clients;
 mod cluster;
 mod derived;
 mod doors;
+mod evidence;
 mod report;
 
 use cluster::Cluster;
@@ -53,6 +54,12 @@ async fn all(names: &[String]) {
     cluster.stop();
     if wanted("bundle") {
         bundle::verified(&mut report);
+    }
+    if wanted("evidence") {
+        evidence::beside_appends(&mut report).await;
+    }
+    if wanted("proofs") {
+        evidence::proofs(&mut report).await;
     }
     if wanted("rebuild") {
         derived::rebuilds_of_usage(&mut report).await;
