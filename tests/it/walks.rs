@@ -9,14 +9,20 @@ mod page;
 mod printed;
 mod walk;
 
+use data_encoding::BASE64;
+use event_log::evidence;
+use event_log::note::{Checkpoint, Note, VerifierKey};
+use event_log::tree::entry::Entry;
+use event_log::tree::proof::verify_inclusion;
 use page::{Part, commands, parts};
 use std::path::Path;
 use walk::Walk;
 
 /// The pages that are walked.
-const PAGES: [(&str, &str); 6] = [
+const PAGES: [(&str, &str); 7] = [
     ("README.md", include_str!("../../README.md")),
     ("docs/api.md", include_str!("../../docs/api.md")),
+    ("docs/auditing.md", include_str!("../../docs/auditing.md")),
     ("docs/imports.md", include_str!("../../docs/imports.md")),
     ("docs/operations.md", include_str!("../../docs/operations.md")),
     ("docs/replay.md", include_str!("../../docs/replay.md")),
@@ -94,6 +100,66 @@ async fn the_page_on_the_api_works_as_it_is_written() {
 }
 
 #[tokio::test]
+async fn the_page_on_auditing_works_as_it_is_written() {
+    let mut walk = Walk::begin();
+    walk.follow(text_of("docs/auditing.md")).await;
+
+    // What is said to print nothing printed nothing.
+    for asked in ["--type organization_tier_changed", "--type command_denied"] {
+        assert_eq!(walk.said(&format!("opscenter-replay events {asked}")), "", "{asked}");
+    }
+    let searched = String::from_utf8(walk.file("search.txt")).expect("text");
+    assert!(searched.contains(" 0 found in read_model.directory_user_g1\n"), "{searched}");
+
+    the_bundles_are_verified_on_a_laptop(&walk).await;
+    the_charge_is_proved(&walk);
+    walk.stop().await;
+}
+
+/// The program needs the bundle and the policy and nothing else; a byte that somebody changed is
+/// found there as well.
+async fn the_bundles_are_verified_on_a_laptop(walk: &Walk) {
+    let ends = [("everything", 0), ("unicorn", 0), ("charge", 0), ("changed", 20), ("cut", 22)];
+    for (name, code) in ends {
+        let bundle = format!("{name}.bundle");
+        let verify = format!("opscenter-replay verify {bundle} --policy policy.txt");
+        let output = walk.on_a_laptop(&[&bundle, "policy.txt"], &verify).await;
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(code), "{name}: {said}");
+    }
+}
+
+/// What the server gave as the proof of the charge is one, by the key on paper, and it is of the
+/// event that the bundle of the charge holds.
+fn the_charge_is_proved(walk: &Walk) {
+    let policy = String::from_utf8(walk.file("policy.txt")).expect("text");
+    let keys = policy.lines().filter_map(|line| line.strip_prefix("log "));
+    let keys: Vec<VerifierKey> = keys.map(|key| key.parse().expect("a key")).collect();
+    let answer: serde_json::Value =
+        serde_json::from_slice(&walk.file("proof.json")).expect("an object");
+    let proof = answer["data"]["eventProof"]["proof"].as_str().expect("a proof");
+
+    let (steps, note) = proof.split_once("\n\n").expect("a checkpoint behind the steps");
+    let mut steps = steps.lines().skip(1);
+    let extra = steps.next().and_then(|line| line.strip_prefix("extra ")).expect("an entry");
+    let bytes = |text: &str| BASE64.decode(text.as_bytes()).expect("base64");
+    let entry = Entry::from_bytes(&bytes(extra)).expect("an entry");
+    let index = steps.next().and_then(|line| line.strip_prefix("index ")).expect("a place");
+    let path: Vec<evidence::Hash> =
+        steps.map(|hash| bytes(hash).try_into().expect("a hash")).collect();
+    let note: Note = note.parse().expect("a signed note");
+    assert_eq!(note.verify(&keys).expect("it is signed by the key on paper").len(), 1);
+    let checkpoint: Checkpoint = note.text().parse().expect("a checkpoint");
+    let (index, size) = (index.parse().expect("a number"), checkpoint.size());
+    verify_inclusion(index, size, &entry.leaf(), checkpoint.root(), &path).expect("it is in it");
+
+    let explained = walk.said("opscenter-replay explain usage 127");
+    assert!(explained.contains(&format!(", position {}, ", entry.position.0)), "{explained}");
+    let (bundle, entry) = (walk.file("charge.bundle"), entry.to_bytes());
+    assert!(bundle.windows(entry.len()).any(|window| window == entry), "another event");
+}
+
+#[tokio::test]
 async fn the_page_on_imports_works_as_it_is_written() {
     let mut walk = Walk::furnished().await;
     walk.follow(text_of("docs/imports.md")).await;
@@ -139,6 +205,9 @@ async fn the_page_on_witnesses_works_as_it_is_written() {
 async fn the_page_on_replaying_works_as_it_is_written_without_a_server() {
     let mut walk = Walk::furnished().await;
     walk.stop().await;
+    // Whoever verifies a bundle has the policy from elsewhere.
+    walk.type_in("opscenter log keys | sed 's/^/log /' > policy.txt").await;
+    walk.type_in("echo 'quorum none' >> policy.txt").await;
     walk.follow(text_of("docs/replay.md")).await;
     let verified = walk.said("python3 event-log/tests/verifiers/verify.py");
     assert!(verified.starts_with("ok "), "{verified}");

@@ -1,8 +1,8 @@
 //! A page of the documents, read as what its reader does and is shown, in the order of the page.
 //!
 //! Commands stand in ```` ```sh ```` blocks, behind a `$` at the top of a ```` ```text ```` block,
-//! and between backticks in sentences. A ```` ```text ```` block that comes next after a command is
-//! what that command prints.
+//! and between backticks in sentences. Below a `$` stands what that command prints, and the next
+//! one. A ```` ```text ```` block that comes next after a command is what that command prints.
 
 /// One thing to do or to see.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,9 +47,13 @@ fn add_block(parts: &mut Vec<Part>, language: &str, block: &str) {
         ("sh", _) => parts.extend(commands(block).into_iter().map(Part::Command)),
         ("graphql", _) => parts.push(Part::Graphql(block.to_owned())),
         ("text", Some(typed)) => {
-            let (command, printed) = typed.split_once('\n').expect("a command prints something");
-            parts.push(Part::Command(command.to_owned()));
-            parts.push(Part::Printed(printed.to_owned()));
+            for typed in typed.split("\n$ ") {
+                let (command, printed) = typed.split_once('\n').unwrap_or((typed, ""));
+                parts.push(Part::Command(command.to_owned()));
+                if !printed.is_empty() {
+                    parts.push(Part::Printed(printed.to_owned()));
+                }
+            }
         }
         ("text", None) if follows_command => parts.push(Part::Printed(block.to_owned())),
         _ => parts.push(Part::Other(block.to_owned())),
@@ -84,8 +88,9 @@ pub(crate) fn commands(block: &str) -> Vec<String> {
 #[test]
 fn a_page_is_read_in_its_order() {
     let page = "Start with `./ops\ndemo`, not `opscenter`.\n\n```sh\na \\\n  b '{\n}'\nc\n```\n\n\
-                It prints:\n\n```text\nthis\n```\n\n```text\n$ d\nthat\n```\n\
-                ```text\nnothing\n```\n```graphql\n{ e }\n```\n";
+                It prints:\n\n```text\nthis\n```\n\n```text\n$ d\nthat\n$ e\n$ f\n```\n\
+                And:\n```text\n$ g\nthem\n```\n\
+                ```text\nnothing\n```\n```graphql\n{ h }\n```\n";
     let command = |text: &str| Part::Command(text.to_owned());
     let printed = |text: &str| Part::Printed(text.to_owned());
     let expected = vec![
@@ -95,8 +100,12 @@ fn a_page_is_read_in_its_order() {
         printed("this"),
         command("d"),
         printed("that"),
+        command("e"),
+        command("f"),
+        command("g"),
+        printed("them"),
         Part::Other("nothing".to_owned()),
-        Part::Graphql("{ e }".to_owned()),
+        Part::Graphql("{ h }".to_owned()),
     ];
     assert_eq!(parts(page), expected);
 }
