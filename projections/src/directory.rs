@@ -6,13 +6,13 @@
 
 use crate::occurrence::Occurrence;
 use crate::projection::{ApplyError, Projection, Takes};
-use domain::{Event, Personal};
 use domain::access::role::{self, RoleDefined};
 use domain::catalogue::tier::{self, TierVersionPublished};
 use domain::identity::api_key::{self, ApiKeyCreated, ApiKeyRevoked, ApiKeyRotated};
 use domain::identity::user as person;
 use domain::tenancy::{self, OrganizationRole};
 use domain::values::{OrganizationId, Text, UserId};
+use domain::{Event, Personal};
 use std::collections::BTreeSet;
 
 mod read;

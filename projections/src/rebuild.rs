@@ -7,7 +7,7 @@
 //! the last events the live generation is held still: they are taken in, the rows that they touch
 //! compared, and readers see the new generation from one commit on, never an older position.
 //!
-//! Whoever makes a generation owns it by a lock of the session that writes it ([`crate::builds`]):
+//! Whoever makes a generation owns it by a lock of the session that writes it (`builds.rs`):
 //! of two rebuilds of one read model one works and the other says so, and what a killed one left
 //! is cleaned up by the next.
 

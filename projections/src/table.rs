@@ -31,7 +31,7 @@ pub struct TableSpec {
     /// What else is indexed: column lists, without parentheses; or, after `using`, any index.
     pub indexes: &'static [&'static str],
     /// Where every version of its rows is kept, with the positions between which it was valid: then
-    /// it can be asked as of any position ([`crate::validity`]).
+    /// it can be asked as of any position (`validity.rs`).
     pub history: Option<&'static TableSpec>,
 }
 

@@ -88,10 +88,9 @@ fn of_user(event: &user::Event) -> Words {
             Some(reference) => format!("{}, {reference}", it.ground.as_str()),
             None => it.ground.as_str().to_owned(),
         }),
-        It::UserInvited(_)
-        | It::UserActivated(_)
-        | It::UserReactivated(_)
-        | It::UserErased(_) => None,
+        It::UserInvited(_) | It::UserActivated(_) | It::UserReactivated(_) | It::UserErased(_) => {
+            None
+        }
     })
 }
 
