@@ -276,7 +276,15 @@ impl SigningKeys {
         Ok(())
     }
 
-    /// Takes in what another process has changed.
+    /// Takes in what another process has changed, so that what is listed here is what signs.
+    ///
+    /// # Errors
+    /// When the file is gone or damaged.
+    pub fn look_again(&self) -> Result<(), SigningKeyError> {
+        let mut held = self.held();
+        self.refresh(&mut held)
+    }
+
     fn refresh(&self, held: &mut Held) -> Result<(), SigningKeyError> {
         let Source::File(path) = &self.0.source else { return Ok(()) };
         if held.stamp.is_some() && Stamp::of(path) == held.stamp {

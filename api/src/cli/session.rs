@@ -5,7 +5,7 @@ use super::progress::{Counts, bar};
 use commands::flows::{self, charging, reactions};
 use commands::{Executor, Failure, SystemClock};
 use domain::{Aggregate, Event, OfAnotherKind};
-use event_log::tree::keeper::Keeper;
+use event_log::tree::keeper::{Keeper, examine};
 use event_log::{Position, StreamId};
 use indicatif::ProgressBar;
 use installation::{Access, Installation, Place};
@@ -53,7 +53,7 @@ impl Session {
         let (log, keys) = (installation.log(), installation.keys()?.clone());
         let evidence = installation.evidence()?;
         // Before anything is appended, and not a moment later.
-        if let Some(halt) = log.disagreement(&evidence.guard).await? {
+        if let Some(halt) = examine(log, &evidence).await? {
             return Err(halt.into());
         }
         let keeper = Keeper::start(log, evidence);

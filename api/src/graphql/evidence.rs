@@ -221,6 +221,7 @@ async fn position_of(
     position: Option<LogPosition>,
     event_id: Option<Uuid>,
 ) -> Result<Position, Problem> {
+    asking.signed_in()?;
     let unknown = |name: &str| Problem::not_found("event", name);
     let (event, name) = match (position, event_id) {
         (Some(given), None) => {

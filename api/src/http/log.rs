@@ -71,7 +71,8 @@ impl Tile {
 
     fn cache(&self) -> HeaderValue {
         HeaderValue::from_static(if self.width == WIDTH {
-            "public, max-age=31536000, immutable"
+            // Not for ever: after a restore another epoch has other tiles under the same names.
+            "public, max-age=300"
         } else {
             "public, max-age=60"
         })

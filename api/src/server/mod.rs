@@ -20,7 +20,7 @@ use crate::metrics;
 use crate::reading::Services;
 use commands::flows::Flows;
 use commands::{Clock, Executor, SystemClock};
-use event_log::tree::keeper::{Evidence, Keeper};
+use event_log::tree::keeper::{Evidence, Keeper, examine};
 use event_log::witness::{Sealer, WitnessPolicy};
 use event_log::{EventLog, KeyRing, Position};
 use integrations::WitnessClient;
@@ -99,9 +99,19 @@ impl Server {
         let address =
             listener.local_addr().map_err(|source| StartError::Bind { address, source })?;
         metrics::start();
+        // Before anything is appended, and not a moment later.
+        if let Some(evidence) = &evidence
+            && let Some(halt) = examine(&log, evidence).await.map_err(StartError::Log)?
+        {
+            tracing::error!(reason = %halt, details = ?halt, "nothing is appended or signed here");
+            log.halt(halt);
+        }
         let executor = Executor::new(log.clone(), keys, clock);
         let projections = Runtime::start(&log).await.map_err(StartError::ReadModels)?;
-        let setup_token = setup_link::issue_where_needed(&executor).await?;
+        let setup_token = match log.halted() {
+            None => setup_link::issue_where_needed(&executor).await?,
+            Some(_) => None,
+        };
         let sealer = witnesses.map(|policy| seal(&log, policy)).transpose()?;
         let services = Services {
             executor: executor.clone(),

@@ -152,16 +152,27 @@ pub enum Halt {
     },
     /// Something was signed, and the guard is gone.
     #[error(
-        "checkpoints of this log were signed, but {path} is not there to compare them with; copy \
-         it from where they were signed, or take the database's word with `opscenter log adopt`"
+        "checkpoints of this log were signed, but log-guard.json is not there to compare them \
+         with; copy it from where they were signed, or take the database's word with \
+         `opscenter log adopt`"
     )]
     GuardMissing {
         /// Where it should be.
         path: PathBuf,
     },
-    /// The guard cannot be read.
-    #[error("{0}")]
+    /// The guard cannot be read; whoever reads this server's log sees why.
+    #[error("log-guard.json cannot be used; `opscenter doctor` and this server's log say why")]
     Guard(String),
+    /// An operator opened another epoch while this process ran. It remembers states of the history
+    /// that was given up then, and must not decide on them.
+    #[error(
+        "epoch {epoch} of the log was opened while this server ran; start it again, for it still \
+         remembers the history that was given up"
+    )]
+    EpochOpened {
+        /// Which.
+        epoch: u64,
+    },
     /// The keys are those of another log.
     #[error(
         "the signing keys here are of another log; copy log-keys.json and log-guard.json from the \

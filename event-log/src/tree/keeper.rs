@@ -99,6 +99,8 @@ impl Keeper {
             owner: Uuid::now_v7().to_string(),
             grown: None,
             looked: None,
+            epoch: None,
+            stands_back: None,
         };
         Self { stop, task: tokio::spawn(worker.run(stopped)) }
     }
@@ -112,6 +114,21 @@ impl Keeper {
     }
 }
 
+/// Compares the log with its keys and its guard; what stands in the way of appending, if anything.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn examine(log: &EventLog, evidence: &Evidence) -> Result<Option<Halt>, ReadError> {
+    let log_id: Uuid = sqlx::query_scalar("select event_log.identify($1)")
+        .bind(evidence.keys.log_id())
+        .fetch_one(log.pool())
+        .await?;
+    if log_id != evidence.keys.log_id() {
+        return Ok(Some(Halt::OtherLog));
+    }
+    log.disagreement(&evidence.guard).await
+}
+
 struct Worker {
     log: EventLog,
     evidence: Evidence,
@@ -120,6 +137,10 @@ struct Worker {
     grown: Option<Grown>,
     /// When the guard was last compared and something was signed, if there was news.
     looked: Option<Instant>,
+    /// The epoch in which this process began: what it remembers is of that one.
+    epoch: Option<u64>,
+    /// Until when somebody else may find what this one found, so that they stop as well.
+    stands_back: Option<(Halt, Instant)>,
 }
 
 impl Worker {
@@ -133,11 +154,7 @@ impl Worker {
                     PACE
                 }
                 Err(KeepError::Halt(halt)) => {
-                    if self.log.halted().as_ref() != Some(&halt) {
-                        tracing::error!(reason = %halt, "nothing is appended or signed any more");
-                    }
-                    self.log.halt(halt);
-                    self.grown = None;
+                    self.halted(halt).await;
                     PAUSE
                 }
                 Err(error) => {
@@ -169,6 +186,12 @@ impl Worker {
         if is_due || is_last {
             self.compare().await?;
         }
+        if let Some((halt, until)) = &self.stands_back {
+            if Instant::now() < *until && !is_last {
+                return Err(KeepError::Halt(halt.clone()));
+            }
+            self.stands_back = None;
+        }
         let mut connection = self.log.pool().acquire().await?;
         let is_ours = lease_take(&mut connection, LEASE, &self.owner, LEASE_LENGTH).await?;
         drop(connection);
@@ -189,18 +212,32 @@ impl Worker {
         lease_give_back(&mut connection, LEASE, &self.owner).await
     }
 
-    async fn compare(&self) -> Result<(), KeepError> {
-        let log_id: Uuid = sqlx::query_scalar("select event_log.identify($1)")
-            .bind(self.evidence.keys.log_id())
-            .fetch_one(self.log.pool())
-            .await?;
-        if log_id != self.evidence.keys.log_id() {
-            return Err(KeepError::Halt(Halt::OtherLog));
+    /// Stops appending here. Who finds that the log was changed lets others find it, too.
+    async fn halted(&mut self, halt: Halt) {
+        if self.log.halted().as_ref() != Some(&halt) {
+            tracing::error!(reason = %halt, details = ?halt, "nothing is appended or signed here");
         }
-        match self.log.disagreement(&self.evidence.guard).await? {
-            Some(halt) => Err(KeepError::Halt(halt)),
-            None => Ok(()),
+        self.grown = None;
+        if matches!(halt, Halt::Changed { .. }) && self.stands_back.is_none() {
+            self.stands_back = Some((halt.clone(), Instant::now() + LEASE_LENGTH));
+            if let Err(error) = self.give_back().await {
+                tracing::debug!(%error, "the lease on the tree runs out by itself");
+            }
         }
+        self.log.halt(halt);
+    }
+
+    async fn compare(&mut self) -> Result<(), KeepError> {
+        // Also where this process does not sign: it says what verifies.
+        self.evidence.keys.look_again()?;
+        if let Some(halt) = examine(&self.log, &self.evidence).await? {
+            return Err(KeepError::Halt(halt));
+        }
+        let epoch = self.evidence.guard.read()?.map_or(1, |guarded| guarded.epoch);
+        if *self.epoch.get_or_insert(epoch) != epoch {
+            return Err(KeepError::Halt(Halt::EpochOpened { epoch }));
+        }
+        Ok(())
     }
 
     /// Takes in what is there now; what is appended meanwhile waits for the next pass.

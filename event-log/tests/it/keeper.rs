@@ -3,7 +3,7 @@
 
 use crate::world::{MODES, accepted, command, loose, refused, verified};
 use event_log::note::{Checkpoint, Note};
-use event_log::tree::guard::{GUARD_FILE, Guard, Halt};
+use event_log::tree::guard::{GUARD_FILE, Guard, Guarded, Halt};
 use event_log::tree::keeper::{Evidence, Keeper};
 use event_log::tree::proof::verify_consistency;
 use event_log::{AppendError, CommitMode, EventLog, Position, SigningKeys};
@@ -222,6 +222,31 @@ async fn a_database_that_is_set_back_below_a_running_server_is_noticed_and_forgi
     keeper.stop().await;
     verified(&log).await;
     checkpoints(&log, &evidence.keys).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_ran_when_an_epoch_was_opened_stays_stopped_until_it_is_started_again() {
+    let server = Server::start().await;
+    let folder = Folder::new();
+    let evidence = folder.evidence();
+    let log = server.open(CommitMode::Adaptive).await;
+    let last = accepted(&log, command(vec![loose("a")])).await.last_position;
+    let keeper = Keeper::start(&log, evidence.clone());
+    until("signed", async || is_signed(&log, last).await).await;
+    let held = evidence.guard.read().unwrap().unwrap();
+    let next = Guarded::new(held.epoch + 1, held.position, &held.chain().unwrap(), None);
+    assert!(evidence.guard.advance(Some(&held), &next).unwrap());
+    until("noticed", async || log.halted() == Some(Halt::EpochOpened { epoch: 2 })).await;
+    let refused = log.append(command(vec![loose("b")])).await.unwrap_err();
+    assert!(refused.to_string().contains("start it again"), "{refused}");
+    keeper.stop().await;
+    let again = server.open(CommitMode::Adaptive).await;
+    let last = accepted(&again, command(vec![loose("c")])).await.last_position;
+    keep(&again, evidence.clone()).await;
+    assert_eq!(again.halted(), None);
+    assert!(is_signed(&again, last).await);
+    let newest = again.newest_checkpoint().await.unwrap().unwrap();
+    assert!(newest.note.starts_with(&evidence.keys.origin(2)), "{}", newest.note);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

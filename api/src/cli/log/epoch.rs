@@ -25,7 +25,8 @@ use std::sync::Arc;
 
 Only for when the right database cannot be brought back. The history that was signed and is gone is
 given up: the event `log_epoch_opened` says what it was and why. Checkpoints go on under a new
-origin, which auditors and witnesses have to be told of. A running server goes on within seconds.")]
+origin, which auditors and witnesses have to be told of. Start every server again afterwards: one
+that runs remembers what is gone, and says so.")]
 pub struct NewEpoch {
     /// Why, for everybody who reads the history later
     #[arg(long, value_name = "TEXT")]
@@ -84,6 +85,7 @@ impl NewEpoch {
                 other @ (Halt::Changed { .. }
                 | Halt::GuardMissing { .. }
                 | Halt::Guard(_)
+                | Halt::EpochOpened { .. }
                 | Halt::OtherLog),
             ) => return Err(Unfit::Other(other).into()),
             None => None,
@@ -105,7 +107,7 @@ impl NewEpoch {
             "epoch     {epoch}, from position {position}\n\
              given up  what was signed up to {} and is not here\n\
              origin    {origin}\n\
-             Tell auditors and witnesses of the new origin.\n",
+             Start every server again, and tell auditors and witnesses of the new origin.\n",
             held.position
         ))
     }
