@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 fn place(world: &World) -> Place {
     Place::folder(world.folder().join("data"))
@@ -51,6 +52,22 @@ fn copy(from: &Path, to: &Path) {
     assert!(copy.arg("-a").arg(from).arg(to).status().expect("cp").success());
 }
 
+/// Starts the server, and stops it once it listens; what it printed.
+async fn serve_for_a_moment(world: &World) -> String {
+    let mut program = world.program(&["serve", "--address", "127.0.0.1:0"]);
+    let mut server = program.spawn().expect("the server");
+    let mut lines = BufReader::new(server.stdout.take().expect("its output")).lines();
+    let first = tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("it listens");
+    let mut said = first.expect("text").expect("a line");
+    let number = server.id().expect("a process").to_string();
+    assert!(Command::new("kill").arg(number).status().expect("kill").success());
+    while let Some(line) = lines.next_line().await.expect("text") {
+        said = format!("{said}\n{line}");
+    }
+    assert!(server.wait().await.expect("it ends").success());
+    said
+}
+
 #[tokio::test]
 async fn after_a_restore_an_operator_opens_an_epoch_and_the_history_says_so() {
     let world = World::furnished().await;
@@ -66,6 +83,11 @@ async fn after_a_restore_an_operator_opens_an_epoch_and_the_history_says_so() {
     std::fs::remove_dir_all(&data).expect("it can be removed");
     copy(&backup, &data);
 
+    // A server that starts on it appends nothing, not even the link for a first administrator.
+    let head = world.head().await;
+    let said = serve_for_a_moment(&world).await;
+    assert!(said.contains("listens at") && !said.contains("/setup/"), "{said}");
+    assert_eq!(world.head().await, head);
     let create = ["key", "create", "--user", "nobody@example.org"];
     let refused = world.run(&create).await.ended(1);
     assert!(refused.err.contains("set back to an older state"), "{}", refused.err);

@@ -75,9 +75,11 @@ impl Looked {
             Some(position) => format!(
                 "It is the log that was signed last, up to {position}, as log-guard.json remembers."
             ),
-            None => "There is no log-guard.json to compare with: that it was not cut off or set \
-                     back is known only up to the last checkpoint."
-                .to_owned(),
+            None => {
+                "It was not compared with log-guard.json, which is not here or cannot be read: \
+                     that it was not cut off or set back is known only up to the last checkpoint."
+                    .to_owned()
+            }
         };
         Some(format!(
             "The tree over its first {size} events is the one they give.\n\

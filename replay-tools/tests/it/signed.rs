@@ -168,7 +168,7 @@ async fn a_tree_that_nobody_touched_is_the_one_its_events_give() {
     let without = from_elsewhere(&server, "opscenter", &[]);
     assert_eq!(without.code, 0, "{without:?}");
     assert!(without.out.contains("signatures verified: 0."), "{without:?}");
-    assert!(without.out.contains("There is no log-guard.json"), "{without:?}");
+    assert!(without.out.contains("It was not compared with log-guard.json"), "{without:?}");
 }
 
 /// As somebody verifies it who has the master key and nothing of what was signed.
