@@ -16,6 +16,7 @@ pub use file::{ArchivedBody, BodyFile};
 use crate::evidence::Hash;
 use crate::verify::RawRow;
 use crate::{EventLog, ReadError, Recorded};
+use sqlx::Row;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -71,6 +72,12 @@ impl ArchiveError {
             | Self::Damaged { position, .. } => *position,
         }
     }
+
+    /// Whether the bundle is not there, as when another one has taken its place.
+    fn is_gone(&self) -> bool {
+        let is_gone = |source: &io::Error| source.kind() == io::ErrorKind::NotFound;
+        matches!(self, Self::Unreadable { source, .. } if is_gone(source))
+    }
 }
 
 /// The bundles that were opened so far. Their names say what is in them, so that none is stale.
@@ -91,8 +98,12 @@ impl Archives {
         Ok(folder.ok_or_else(missing)?.join(file))
     }
 
+    /// A bundle that is open. Those that were removed since are let go, with the bodies in them
+    /// that may have been purged.
     fn known(&self, file: &str) -> Option<Arc<BodyFile>> {
-        self.opened.lock().unwrap_or_else(PoisonError::into_inner).get(file).cloned()
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.retain(|_, file| file.is_there());
+        opened.get(file).cloned()
     }
 
     fn remember(&self, file: String, opened: Arc<BodyFile>) {
@@ -120,15 +131,29 @@ impl Archives {
     }
 }
 
-/// Which of some positions are archived, what their hashes are, and in which bundle they are.
+/// Where the bodies of some positions are now: in the table again, or in which bundle. What was
+/// purged is nowhere.
 const WANTED: &str = "
-select l.position, l.event_hash, a.file
+select l.position, l.event_hash, k.is_back, a.file,
+       case when k.is_back then l.payload end as payload,
+       case when k.is_back then l.payload_salt end as payload_salt,
+       case when k.is_back then l.meta end as meta,
+       case when k.is_back then l.meta_salt end as meta_salt
   from event_log.log l
   join event_log.log_partition p on l.position between p.first and p.last
-  join event_log.archive a on a.number = p.number and a.archived_at is not null
- where l.position = any ($1) and l.payload_commit is not null
-   and not exists (select from event_log.purgeable u where u.type = l.type)
+  left join event_log.archive a on a.number = p.number and a.archived_at is not null,
+       lateral (select l.payload_commit is null and l.meta_commit is null as is_back) k
+ where l.position = any ($1)
+   and (k.is_back
+        or (a.number is not null
+            and not exists (select from event_log.purgeable u where u.type = l.type)))
  order by l.position";
+
+/// How often a body is looked for where it was brought to meanwhile.
+const TRIES: u32 = 5;
+
+/// What is to be read from bundles, by their names.
+type Wanted = BTreeMap<String, Vec<(i64, Hash)>>;
 
 impl EventLog {
     /// Brings in the bodies that lie in archives. Others stay as they are.
@@ -155,7 +180,7 @@ impl EventLog {
         &self,
         rows: impl Iterator<Item = &'a mut RawRow>,
     ) -> Result<(), ReadError> {
-        let rows: Vec<&mut RawRow> = rows.filter(|row| row.is_purged()).collect();
+        let rows: Vec<&mut RawRow> = rows.filter(|row| row.is_purged_whole()).collect();
         let wanted: Vec<i64> = rows.iter().map(|row| row.position).collect();
         let mut bodies = self.archived(&wanted).await?;
         for row in rows {
@@ -168,36 +193,82 @@ impl EventLog {
         Ok(())
     }
 
-    /// The bodies of those of these positions that are archived.
+    /// The bodies of those of these positions that are archived. Somebody may have brought them
+    /// back, or have put another bundle in the place of theirs, since it was seen that they are not
+    /// in the table; then they are looked for again.
     async fn archived(&self, positions: &[i64]) -> Result<BTreeMap<i64, ArchivedBody>, ReadError> {
         let mut found = BTreeMap::new();
-        if positions.is_empty() {
-            return Ok(found);
-        }
-        let wanted: Vec<(i64, Vec<u8>, Option<String>)> =
-            sqlx::query_as(WANTED).bind(positions).fetch_all(self.pool()).await?;
-        let mut files: BTreeMap<String, Vec<(i64, Hash)>> = BTreeMap::new();
-        for (position, hash, file) in wanted {
-            let file = file.unwrap_or_default();
-            let damaged = || ArchiveError::Damaged { position, path: PathBuf::from(&file) };
-            let hash = hash.try_into().map_err(|_| damaged())?;
-            files.entry(file).or_default().push((position, hash));
-        }
-        for (file, wanted) in files {
-            let archives = self.archives();
-            let first = wanted.first().map_or(0, |(position, _)| *position);
-            let path = archives.path(&file, first)?;
-            let known = archives.known(&file);
-            let is_new = known.is_none();
-            let read =
-                tokio::task::spawn_blocking(move || Archives::read(known, &path, &wanted)).await;
-            let interrupted = |_| sqlx::Error::WorkerCrashed;
-            let (opened, bodies) = read.map_err(interrupted)??;
-            if is_new {
-                archives.remember(file, opened);
+        let mut missing = positions.to_vec();
+        for _ in 1..TRIES {
+            if missing.is_empty() {
+                return Ok(found);
             }
-            found.extend(bodies);
+            let wanted = self.wanted(&missing, &mut found).await?;
+            missing.clear();
+            for (file, wanted) in wanted {
+                let positions: Vec<i64> = wanted.iter().map(|(position, _)| *position).collect();
+                match self.read_archive(file, wanted).await {
+                    Ok(bodies) => found.extend(bodies),
+                    Err(ReadError::Archive(error)) if error.is_gone() => missing.extend(positions),
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        for (file, wanted) in self.wanted(&missing, &mut found).await? {
+            found.extend(self.read_archive(file, wanted).await?);
         }
         Ok(found)
+    }
+
+    /// Where bodies are; those that are in the table are found with that.
+    async fn wanted(
+        &self,
+        positions: &[i64],
+        found: &mut BTreeMap<i64, ArchivedBody>,
+    ) -> Result<Wanted, ReadError> {
+        let mut wanted = Wanted::new();
+        if positions.is_empty() {
+            return Ok(wanted);
+        }
+        for row in sqlx::query(WANTED).bind(positions).fetch_all(self.pool()).await? {
+            let position: i64 = row.try_get("position")?;
+            if row.try_get("is_back")? {
+                let body = ArchivedBody {
+                    payload: row.try_get("payload")?,
+                    payload_salt: row.try_get("payload_salt")?,
+                    meta: row.try_get("meta")?,
+                    meta_salt: row.try_get("meta_salt")?,
+                };
+                found.insert(position, body);
+                continue;
+            }
+            let file: Option<String> = row.try_get("file")?;
+            let file = file.unwrap_or_default();
+            let hash: Vec<u8> = row.try_get("event_hash")?;
+            let damaged = |_| ArchiveError::Damaged { position, path: PathBuf::from(&file) };
+            let hash = hash.try_into().map_err(damaged)?;
+            wanted.entry(file).or_default().push((position, hash));
+        }
+        Ok(wanted)
+    }
+
+    /// Bodies out of one bundle.
+    async fn read_archive(
+        &self,
+        file: String,
+        wanted: Vec<(i64, Hash)>,
+    ) -> Result<BTreeMap<i64, ArchivedBody>, ReadError> {
+        let archives = self.archives();
+        let first = wanted.first().map_or(0, |(position, _)| *position);
+        let path = archives.path(&file, first)?;
+        let known = archives.known(&file);
+        let is_new = known.is_none();
+        let read = tokio::task::spawn_blocking(move || Archives::read(known, &path, &wanted)).await;
+        let interrupted = |_| sqlx::Error::WorkerCrashed;
+        let (opened, bodies) = read.map_err(interrupted)??;
+        if is_new {
+            archives.remember(file, opened);
+        }
+        Ok(bodies)
     }
 }

@@ -330,7 +330,7 @@ impl RawRow {
     }
 
     /// Whether both bodies went with their salts, and both commitments are there.
-    fn is_purged_whole(&self) -> bool {
+    pub(crate) fn is_purged_whole(&self) -> bool {
         let bodies = [&self.payload, &self.meta, &self.payload_salt, &self.meta_salt];
         let commits = [&self.payload_commit, &self.meta_commit];
         bodies.iter().all(|body| body.is_empty())

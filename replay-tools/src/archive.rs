@@ -8,6 +8,7 @@
 
 mod exchange;
 mod list;
+mod strays;
 mod write;
 
 use crate::Failure;
@@ -25,6 +26,7 @@ Examples:
   opscenter-replay archive write --all
   opscenter-replay archive write 0 --keep
   opscenter-replay archive restore 0
+  opscenter-replay archive prune --dry-run
 
 The bundles lie in `archive` in the data folder, or where --archive or OPS_ARCHIVE says; every tool
 and the server read through them. Back them up as you do the database: they hold bodies that are
@@ -42,6 +44,8 @@ enum What {
     Write(write::Options),
     /// Bring the bodies of a partition back into the table
     Restore(exchange::Restore),
+    /// Remove bundles of this log that no partition names any more, and drafts of what broke off
+    Prune(strays::Prune),
 }
 
 /// Does it.
@@ -63,6 +67,7 @@ pub(crate) async fn run(options: &Options, place: &Place, out: Out<'_>) -> Resul
             installation.close().await;
             result
         }
+        What::Prune(options) => strays::run(options, place, out).await,
     }
 }
 

@@ -7,6 +7,7 @@ use crate::history::{Filter, Scan, settle};
 use crate::moment::{Moment, printed, resolve};
 use crate::output::Out;
 use crate::raw::Line;
+use crate::snapshot::Snapshot;
 use crate::verify::tables::{Bounds, read};
 use crate::verify::{PAGES_AHEAD, Page};
 use crate::{Failure, organization, session};
@@ -166,10 +167,10 @@ fn known(types: &[String]) -> Result<Vec<String>, Failure> {
 async fn raw(log: &EventLog, after: Position, out: Out<'_>) -> Result<(), Failure> {
     settle(log).await;
     refuse_inside_batch(log, after).await?;
-    let bounds = Bounds::look(log.pool()).await?;
+    let mut snapshot = Snapshot::take(log).await?;
+    let bounds = Bounds::look(&mut snapshot).await?;
     let (sender, mut pages) = mpsc::channel(PAGES_AHEAD);
-    let reading = log.clone();
-    let reader = tokio::spawn(async move { read(&reading, bounds, after.0, &sender).await });
+    let reader = tokio::spawn(async move { read(&mut snapshot, bounds, after.0, &sender).await });
     while let Some(page) = pages.recv().await {
         match page {
             Page::Groups(groups) => {

@@ -11,6 +11,7 @@ use crate::events::since;
 use crate::history::settle;
 use crate::moment::{Moment, resolve};
 use crate::output::{Out, progress, thousands};
+use crate::snapshot::Snapshot;
 use crate::totals::{self, Totals};
 use crate::{Failure, organization, session};
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -156,7 +157,8 @@ fn refuse_existing(options: &Options) -> Result<(), Failure> {
 
 async fn export(log: &EventLog, options: &Options) -> Result<Written, Failure> {
     settle(log).await;
-    let (size, checkpoint) = newest(log, options.sealed).await?;
+    let mut snapshot = Snapshot::take(log).await?;
+    let (size, checkpoint) = newest(&mut snapshot, options.sealed).await?;
     let to = match options.to {
         None => Position(size),
         Some(moment) => resolve(log, Some(moment)).await?,
@@ -179,6 +181,10 @@ async fn export(log: &EventLog, options: &Options) -> Result<Written, Failure> {
     if from > to {
         return Err(Failure::Usage(format!("nothing is between {from} and {to}")));
     }
+    if !options.no_bodies {
+        let of = found.as_ref().map(|found| found.id.uuid());
+        refuse_unsigned_purge(&mut snapshot, of, size).await?;
+    }
     let figures = match &found {
         Some(found) if from == 1 && !options.no_bodies => Some(figures(log, found, to).await?),
         Some(_) | None => None,
@@ -197,7 +203,7 @@ async fn export(log: &EventLog, options: &Options) -> Result<Written, Failure> {
         created_at: DateTime::<Utc>::from(SystemTime::now())
             .to_rfc3339_opts(SecondsFormat::Secs, true),
     };
-    let events = write(log, &manifest, figures.as_ref(), options).await?;
+    let events = write(snapshot, &manifest, figures.as_ref(), options).await?;
     let failed = |source| unwritten(&options.output, source);
     Ok(Written {
         file: options.output.display().to_string(),
@@ -211,14 +217,14 @@ async fn export(log: &EventLog, options: &Options) -> Result<Written, Failure> {
 }
 
 /// The newest signed checkpoint, and its size.
-async fn newest(log: &EventLog, is_sealed: bool) -> Result<(i64, Checkpoint), Failure> {
+async fn newest(snapshot: &mut Snapshot, is_sealed: bool) -> Result<(i64, Checkpoint), Failure> {
     let newest: Option<(i64, String)> = sqlx::query_as(
         "select c.size, c.note from event_log.checkpoint c
           where not $1 or exists (select from event_log.cosignature s where s.size = c.size)
           order by c.size desc limit 1",
     )
     .bind(is_sealed)
-    .fetch_optional(log.pool())
+    .fetch_optional(snapshot.connection())
     .await?;
     let Some((size, note)) = newest else {
         let which = if is_sealed { "no checkpoint that a witness signed" } else { "no checkpoint" };
@@ -231,8 +237,24 @@ async fn newest(log: &EventLog, is_sealed: bool) -> Result<(i64, Checkpoint), Fa
     Ok((size, note.text().parse().map_err(damaged)?))
 }
 
+/// Bodies that are gone must be accounted for by what the checkpoint proves.
+async fn refuse_unsigned_purge(
+    snapshot: &mut Snapshot,
+    of: Option<uuid::Uuid>,
+    size: i64,
+) -> Result<(), Failure> {
+    match rows::purge_behind(snapshot, of, size).await? {
+        None => Ok(()),
+        Some(position) => Err(Failure::Usage(format!(
+            "a purge was recorded at {position}, behind the checkpoint of size {size} that would \
+             prove the bundle; a running server signs it within seconds, and with --sealed a \
+             witness has to as well: run it again then"
+        ))),
+    }
+}
+
 /// Which log an origin is one of.
-fn log_of(origin: &str) -> Result<uuid::Uuid, Failure> {
+pub(crate) fn log_of(origin: &str) -> Result<uuid::Uuid, Failure> {
     let id = origin.strip_prefix("opscenter/log/").and_then(|rest| rest.split('/').next());
     id.and_then(|id| id.parse().ok())
         .ok_or_else(|| Failure::Problem(format!("{origin} is no origin of a log of ours")))
@@ -245,14 +267,14 @@ async fn figures(log: &EventLog, found: &organization::Found, to: i64) -> Result
 
 /// Writes the file beside its place, and puts it there.
 async fn write(
-    log: &EventLog,
+    snapshot: Snapshot,
     manifest: &Manifest,
     figures: Option<&Figures>,
     options: &Options,
 ) -> Result<u64, Failure> {
     let path = &options.output;
     let draft = draft_of(path);
-    let written = fill(log, manifest, figures, &draft).await;
+    let written = fill(snapshot, manifest, figures, &draft).await;
     let placed = written.and_then(|events| {
         refuse_existing(options)?;
         place(&draft, path).map_err(|source| unwritten(path, source))?;
@@ -265,7 +287,7 @@ async fn write(
 }
 
 async fn fill(
-    log: &EventLog,
+    mut snapshot: Snapshot,
     manifest: &Manifest,
     figures: Option<&Figures>,
     draft: &Path,
@@ -277,12 +299,13 @@ async fn fill(
         writer.frame(Kind::Replay, &serde_json::to_vec(figures)?).map_err(failed)?;
     }
     let bar = progress(manifest.to - manifest.from + 1, "positions");
-    let mut stream = Stream::begin(log, manifest, writer, bar).await?;
+    let log = snapshot.log().clone();
+    let mut stream = Stream::begin(&log, manifest, writer, bar).await?;
     match manifest.scope {
-        Scope::All => stream.everything().await?,
-        Scope::Organization(tenant) => stream.organization(tenant).await?,
+        Scope::All => snapshot = stream.everything(snapshot).await?,
+        Scope::Organization(tenant) => stream.organization(&mut snapshot, tenant).await?,
     }
-    let (file, events) = stream.finish().await?;
+    let (file, events) = stream.finish(&mut snapshot).await?;
     let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
     file.sync_all().map_err(failed)?;
     Ok(events)

@@ -26,6 +26,7 @@ mod raw;
 mod read_model;
 mod rebuild;
 mod session;
+mod snapshot;
 mod thing;
 mod totals;
 mod verify;

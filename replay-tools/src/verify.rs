@@ -14,6 +14,7 @@ mod tree;
 mod walk;
 
 use crate::output::{Out, progress, thousands};
+use crate::snapshot::Snapshot;
 use crate::{Failure, session};
 use clap::Args;
 use data_encoding::HEXLOWER;
@@ -208,11 +209,12 @@ async fn verify_all(
     options: &Options,
 ) -> Result<(Walk, Option<Finding>), Failure> {
     // Before the log, which only grows beyond what was signed.
-    let known = tree::Known::gather(installation.data_dir(), &options.signed)?;
+    let known = match options.log_only {
+        true => None,
+        false => Some(tree::Known::gather(installation.data_dir(), &options.signed)?),
+    };
     let (mut walk, found) = verify_tables(installation, expected).await?;
-    if found.is_some() || options.log_only {
-        return Ok((walk, found));
-    }
+    let Some(known) = known.filter(|_| found.is_none()) else { return Ok((walk, found)) };
     let end = walk.verifier.position();
     let (looked, mut lowest) = tree::check(installation.pool(), &known).await?;
     walk.tree = Some(looked);
@@ -227,10 +229,10 @@ async fn verify_tables(
     expected: Expected,
 ) -> Result<(Walk, Option<Finding>), Failure> {
     let (sender, pages) = mpsc::channel(PAGES_AHEAD);
-    let bounds = tables::Bounds::look(installation.pool()).await?;
+    let mut snapshot = Snapshot::take(installation.log()).await?;
+    let bounds = tables::Bounds::look(&mut snapshot).await?;
     let bar = progress(bounds.head, "events");
-    let log = installation.log().clone();
-    let reader = tokio::spawn(async move { tables::read(&log, bounds, 0, &sender).await });
+    let reader = tokio::spawn(async move { tables::read(&mut snapshot, bounds, 0, &sender).await });
     conclude(check(pages, expected, bar).await?, reader).await
 }
 

@@ -11,6 +11,7 @@
 
 mod answer;
 mod doors;
+mod kept;
 mod key;
 mod state;
 

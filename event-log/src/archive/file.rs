@@ -13,7 +13,7 @@ use crate::evidence::Hash;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 const INDEX_MAGIC: &[u8; 8] = b"OPSINDX1";
@@ -57,6 +57,11 @@ impl BodyFile {
             None => scan(&file)?,
         };
         Ok(Self { file, blocks })
+    }
+
+    /// Whether it has not been removed since it was opened.
+    pub(super) fn is_there(&self) -> bool {
+        self.file.metadata().is_ok_and(|about| about.nlink() > 0)
     }
 
     /// Opens a bundle by reading it through, and writes the index beside it.

@@ -1,12 +1,17 @@
 //! What stands in the smaller frames: manifest, batch, gap, count, end.
 
+use super::{Kind, MAGIC};
 use crate::evidence::Hash;
 use crate::tree::organizations::CountProof;
 use serde::{Deserialize, Serialize};
+use std::io::{self, Read};
 use uuid::Uuid;
 
 /// The form of the manifest that this program writes and reads.
 const FORM: u32 = 1;
+
+/// Far more than a manifest has.
+const MANIFEST_BYTES_MAX: usize = 1 << 16;
 
 /// Whose events are in a bundle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +53,27 @@ pub struct Manifest {
 impl Manifest {
     /// The form that is written.
     pub const FORM: u32 = FORM;
+
+    /// What the bundle that begins here claims to be; nothing of it is checked.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is no bundle.
+    pub fn read(input: &mut impl Read) -> io::Result<Self> {
+        let no_bundle = || io::Error::new(io::ErrorKind::InvalidData, "it is no bundle");
+        let mut head = [0; MAGIC.len() + 5];
+        input.read_exact(&mut head)?;
+        let (magic, frame) = head.split_at(MAGIC.len());
+        let [kind, length @ ..] = frame else { return Err(no_bundle()) };
+        let length = <[u8; 4]>::try_from(length).map_err(|_| no_bundle())?;
+        let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+        let is_manifest = magic == MAGIC && *kind == Kind::Manifest.byte();
+        if !is_manifest || length > MANIFEST_BYTES_MAX {
+            return Err(no_bundle());
+        }
+        let mut bytes = vec![0; length];
+        input.read_exact(&mut bytes)?;
+        serde_json::from_slice(&bytes).map_err(|_| no_bundle())
+    }
 
     /// What is wrong with it, as far as that can be said without the rest.
     pub(super) fn fault(&self) -> Option<String> {

@@ -179,7 +179,7 @@ impl Places {
             Scope::All => true,
             Scope::Organization(organization) => event.tenant == organization,
         };
-        let is_numbered = entry.tenant_sequence == self.sequence + 1
+        let is_numbered = Some(entry.tenant_sequence) == self.sequence.checked_add(1)
             || self.is_behind && entry.tenant_sequence > self.sequence
             || self.manifest.scope == Scope::All;
         if next <= self.manifest.to || entry.position.0 != next || !is_ours || !is_numbered {
@@ -247,7 +247,8 @@ impl Places {
             Scope::Organization(_) => {
                 // What comes just before the bundle is where counting begins.
                 let is_first = next < self.manifest.from;
-                let expected = if is_first { found.max(1) } else { self.sequence + 1 };
+                let expected =
+                    if is_first { found.max(1) } else { self.sequence.saturating_add(1) };
                 self.sequence = found;
                 as_expected(next, found, expected)
             }
@@ -272,7 +273,7 @@ impl Places {
         };
         let known = self.versions.get(&stream).copied();
         let is_right = match (self.manifest.scope, known) {
-            (Scope::All, Some(before)) => found == before + 1,
+            (Scope::All, Some(before)) => before.checked_add(1) == Some(found),
             (Scope::All, None) if self.manifest.from == 1 => {
                 found == 1 || self.versions.len() >= STREAMS_MAX
             }

@@ -1,6 +1,7 @@
 //! Exchanging the two forms of a partition: with its bodies in the table, or without; and
 //! `archive restore`.
 
+use super::strays::{drop_tables, sweep};
 use super::{alone, partitions, refused};
 use crate::Failure;
 use crate::output::{Out, progress, thousands};
@@ -28,12 +29,23 @@ pub(super) struct Restore {
     number: i32,
 }
 
-/// Makes the other form and puts it in the place of the one that is there.
+/// Makes the other form and puts it in the place of the one that is there. Where that cannot be
+/// done, the draft goes: bodies in it would outlive a purge.
 pub(super) async fn exchange(
     owner: &mut PgConnection,
     number: i32,
     is_slim: bool,
 ) -> Result<(), Failure> {
+    let exchanged = try_exchange(owner, number, is_slim).await;
+    if exchanged.is_err()
+        && let Err(error) = drop_tables(owner).await
+    {
+        tracing::warn!(%error, "a draft stays until somebody archives again");
+    }
+    exchanged
+}
+
+async fn try_exchange(owner: &mut PgConnection, number: i32, is_slim: bool) -> Result<(), Failure> {
     let expected: i64 =
         sqlx::query_scalar("select event_log.retention_version()").fetch_one(&mut *owner).await?;
     sqlx::query("select event_log.draft_partition($1, $2)")
@@ -96,6 +108,7 @@ pub(super) async fn restore(
     };
     let mut owner = installation.owner().await?;
     alone(&mut owner).await?;
+    sweep(installation, &mut owner).await?;
     let brought = bring(installation, &mut owner, (partition.first, partition.last)).await?;
     exchange(&mut owner, number, false).await?;
     let brought = thousands(brought);

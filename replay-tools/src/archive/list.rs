@@ -1,6 +1,6 @@
 //! `archive list`: every partition, and where its bodies are.
 
-use super::{Partition, partitions};
+use super::{Partition, partitions, strays};
 use crate::output::{Out, thousands};
 use crate::{Failure, session};
 use clap::Args;
@@ -29,10 +29,11 @@ impl Partition {
 
 pub(super) async fn run(options: &Options, place: &Place, out: Out<'_>) -> Result<(), Failure> {
     let installation = session::open(place).await?;
-    let found = partitions(&installation).await;
     let folder = installation.archive();
+    let found = partitions(&installation).await;
+    let unused = strays::bundles(&installation, &folder).await;
     installation.close().await;
-    let found = found?;
+    let (found, unused) = (found?, unused?);
     if options.json {
         let partition = |it: &Partition| {
             json!({
@@ -42,7 +43,9 @@ pub(super) async fn run(options: &Options, place: &Place, out: Out<'_>) -> Resul
             })
         };
         let list: Vec<_> = found.iter().map(partition).collect();
-        writeln!(out, "{}", json!({ "folder": folder, "partitions": list }))?;
+        let unused: Vec<_> = unused.iter().map(|(path, _)| path).collect();
+        let answer = json!({ "folder": folder, "partitions": list, "unused": unused });
+        writeln!(out, "{answer}")?;
         return Ok(out.flush()?);
     }
     writeln!(out, "{:>9}  {:>14}  {:>14}  {:<9}  bundle", "partition", "first", "last", "state")?;
@@ -59,5 +62,13 @@ pub(super) async fn run(options: &Options, place: &Place, out: Out<'_>) -> Resul
         writeln!(out, "{:>9}  {first:>14}  {last:>14}  {state:<9}{bundle}", it.number)?;
     }
     writeln!(out, "Bundles lie in {}", folder.display())?;
+    for (path, bytes) in unused {
+        let bytes = thousands(bytes);
+        writeln!(
+            out,
+            "{}, {bytes} bytes, is of no partition any more; `archive prune` removes it",
+            path.display()
+        )?;
+    }
     Ok(out.flush()?)
 }

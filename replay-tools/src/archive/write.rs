@@ -4,6 +4,7 @@
 //! final name, was verified against the log's own keys, and gave back every body that the table
 //! commits to, before the table lets any go.
 
+use super::strays::{remove, sweep, with_index};
 use super::{Partition, alone, exchange, partitions, refused};
 use crate::output::{Out, progress, thousands};
 use crate::{Failure, export};
@@ -48,6 +49,7 @@ pub(super) async fn run(
     }
     let mut owner = installation.owner().await?;
     alone(&mut owner).await?;
+    sweep(installation, &mut owner).await?;
     for partition in chosen {
         let written = one(installation, &mut owner, &partition, options.keep).await?;
         let events = thousands((partition.last - partition.first + 1).unsigned_abs());
@@ -86,11 +88,11 @@ async fn one(
     let failed = |source| Failure::Unwritten { path: folder.display().to_string(), source };
     fs::create_dir_all(&folder).map_err(failed)?;
     let draft = folder.join(format!("partition-{:05}.draft", partition.number));
-    let (first, last) = (partition.first, partition.last);
-    let proved_by = export::positions(installation.log(), (first, last), &draft).await?;
-    let policy = Policy::of_logs(installation.signing_keys()?.verifier_keys());
-    let checked = reread(draft.clone(), policy).await?;
-    compare(installation, partition, &draft).await?;
+    let made = make(installation, partition, &draft).await;
+    if made.is_err() {
+        [draft.clone(), with_index(&draft)].iter().for_each(|path| remove(path));
+    }
+    let (checked, proved_by) = made?;
     let name = format!("events-{:05}-{}.bundle", partition.number, &checked.digest[..16]);
     let path = folder.join(&name);
     put(&draft, &path).map_err(failed)?;
@@ -109,9 +111,24 @@ async fn one(
         exchange::exchange(owner, partition.number, true).await?;
     }
     if let Some(old) = partition.file.as_ref().filter(|old| **old != name) {
-        remove(&folder.join(old));
+        let old = folder.join(old);
+        [with_index(&old), old].iter().for_each(|path| remove(path));
     }
     Ok(path)
+}
+
+/// Writes a bundle and reads it again; which checkpoint proves it.
+async fn make(
+    installation: &Installation,
+    partition: &Partition,
+    draft: &Path,
+) -> Result<(Reread, i64), Failure> {
+    let (first, last) = (partition.first, partition.last);
+    let proved_by = export::positions(installation.log(), (first, last), draft).await?;
+    let policy = Policy::of_logs(installation.signing_keys()?.verifier_keys());
+    let checked = reread(draft.to_owned(), policy).await?;
+    compare(installation, partition, draft).await?;
+    Ok((checked, proved_by))
 }
 
 /// Makes sure that it is full and signed, and lets Postgres freeze its rows, so that no later
@@ -234,20 +251,4 @@ fn put(draft: &Path, path: &Path) -> io::Result<()> {
     fs::rename(draft, path)?;
     let folder = path.parent().unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()
-}
-
-fn with_index(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".index");
-    PathBuf::from(name)
-}
-
-/// Removes a bundle that another one has taken the place of.
-fn remove(path: &Path) {
-    for gone in [path.to_owned(), with_index(path)] {
-        if let Err(error) = fs::remove_file(&gone) {
-            let path = gone.display();
-            tracing::warn!(%path, %error, "a bundle that was replaced could not be removed");
-        }
-    }
 }

@@ -1,8 +1,9 @@
-//! What an export reads: rows with their batches, page by page, and the notes of checkpoints.
+//! What an export reads: rows with their batches, page by page, and the notes of checkpoints. Rows
+//! are read in one snapshot; batches and checkpoints are never changed.
 
 use crate::Failure;
 use crate::history::PageSize;
-use event_log::EventLog;
+use crate::snapshot::Snapshot;
 use event_log::verify::{RawRow, micros};
 use sqlx::postgres::{PgPool, PgRow};
 use sqlx::{AssertSqlSafe, FromRow, Row};
@@ -49,7 +50,6 @@ impl Placed {
 
 /// The rows of an organization from after a position up to another.
 pub(super) struct Rows {
-    pub(super) log: EventLog,
     pub(super) tenant: Uuid,
     pub(super) after: i64,
     pub(super) to: i64,
@@ -58,12 +58,15 @@ pub(super) struct Rows {
 
 impl Rows {
     /// The next page; none at the end.
-    pub(super) async fn next(&mut self) -> Result<Option<Vec<Placed>>, Failure> {
+    pub(super) async fn next(
+        &mut self,
+        snapshot: &mut Snapshot,
+    ) -> Result<Option<Vec<Placed>>, Failure> {
         if self.after >= self.to {
             return Ok(None);
         }
         let (end, limit) = (self.to.min(self.after + WINDOW), self.size.events());
-        let page = ask(&self.log, "limit $4", self.tenant, (self.after, end), limit).await?;
+        let page = ask(snapshot, "limit $4", self.tenant, (self.after, end), limit).await?;
         let is_full = i64::try_from(page.len()).is_ok_and(|count| count == limit);
         self.size.learn(page.iter().map(|placed| placed.row.payload.len() + 500));
         self.after = match page.last() {
@@ -76,18 +79,18 @@ impl Rows {
 
 /// The organization's last event before a position, or its first behind one.
 pub(super) async fn neighbour(
-    log: &EventLog,
+    snapshot: &mut Snapshot,
     tenant: Uuid,
     after: i64,
     to: i64,
     is_last: bool,
 ) -> Result<Option<Placed>, Failure> {
     let order = if is_last { "desc limit $4" } else { "limit $4" };
-    Ok(ask(log, order, tenant, (after, to), 1).await?.pop())
+    Ok(ask(snapshot, order, tenant, (after, to), 1).await?.pop())
 }
 
 async fn ask(
-    log: &EventLog,
+    snapshot: &mut Snapshot,
     order: &str,
     tenant: Uuid,
     (after, to): (i64, i64),
@@ -98,14 +101,14 @@ async fn ask(
         .bind(after)
         .bind(to)
         .bind(limit)
-        .fetch_all(log.pool())
+        .fetch_all(snapshot.connection())
         .await?;
-    placed(log, &rows).await
+    placed(snapshot, &rows).await
 }
 
 /// Recorded purges within a span: of one organization, or of all.
 pub(super) async fn purges(
-    log: &EventLog,
+    snapshot: &mut Snapshot,
     of: Option<Uuid>,
     after: i64,
     to: i64,
@@ -117,15 +120,33 @@ pub(super) async fn purges(
         .bind(after)
         .bind(to)
         .bind(PURGE)
-        .fetch_all(log.pool())
+        .fetch_all(snapshot.connection())
         .await?;
-    placed(log, &rows).await
+    placed(snapshot, &rows).await
+}
+
+/// The first purge, of one organization or of anybody, that a checkpoint does not cover. Bodies are
+/// gone by it, and a bundle that the checkpoint proves could not account for them.
+pub(super) async fn purge_behind(
+    snapshot: &mut Snapshot,
+    of: Option<Uuid>,
+    size: i64,
+) -> Result<Option<i64>, Failure> {
+    let first = sqlx::query_scalar(
+        "select min(l.position) from event_log.log l
+          where ($1::uuid is null or l.tenant = $1) and l.position > $2 and l.type = $3
+            and l.stream >= 'retention/' and l.stream < 'retention0'",
+    )
+    .bind(of)
+    .bind(size)
+    .bind(PURGE);
+    Ok(first.fetch_one(snapshot.connection()).await?)
 }
 
 /// Rows with the bodies that lie in archives.
-async fn placed(log: &EventLog, rows: &[PgRow]) -> Result<Vec<Placed>, Failure> {
+async fn placed(snapshot: &Snapshot, rows: &[PgRow]) -> Result<Vec<Placed>, Failure> {
     let mut read = rows.iter().map(Placed::read).collect::<Result<Vec<_>, _>>()?;
-    log.complete_rows(read.iter_mut().map(|placed| &mut placed.row)).await?;
+    snapshot.log().complete_rows(read.iter_mut().map(|placed| &mut placed.row)).await?;
     Ok(read)
 }
 

@@ -4,6 +4,7 @@
 use super::rows::{self, Placed, Rows};
 use crate::Failure;
 use crate::history::PageSize;
+use crate::snapshot::Snapshot;
 use crate::verify::tables::{Bounds, read};
 use crate::verify::{PAGES_AHEAD, Page};
 use event_log::bundle::{Manifest, Scope, Writer};
@@ -66,14 +67,14 @@ impl<'a> Stream<'a> {
     }
 
     /// Every batch with its events.
-    pub(super) async fn everything(&mut self) -> Result<(), Failure> {
+    pub(super) async fn everything(&mut self, mut snapshot: Snapshot) -> Result<Snapshot, Failure> {
         let Manifest { from, to, .. } = *self.manifest;
-        let pool = self.log.pool().clone();
-        let mut previous = rows::chain_before(&pool, from).await?;
-        let bounds = Bounds::look(&pool).await?;
+        let mut previous = rows::chain_before(self.log.pool(), from).await?;
+        let bounds = Bounds::look(&mut snapshot).await?;
         let (sender, mut pages) = mpsc::channel(PAGES_AHEAD);
-        let log = self.log.clone();
-        let reader = tokio::spawn(async move { read(&log, bounds, from - 1, &sender).await });
+        let reader = tokio::spawn(async move {
+            read(&mut snapshot, bounds, from - 1, &sender).await.map(|()| snapshot)
+        });
         'pages: while let Some(page) = pages.recv().await {
             let groups = match page {
                 Page::Groups(groups) => groups,
@@ -100,21 +101,25 @@ impl<'a> Stream<'a> {
     }
 
     /// The events of one organization, with those just before and behind.
-    pub(super) async fn organization(&mut self, tenant: Uuid) -> Result<(), Failure> {
+    pub(super) async fn organization(
+        &mut self,
+        snapshot: &mut Snapshot,
+        tenant: Uuid,
+    ) -> Result<(), Failure> {
         let Manifest { from, to, .. } = *self.manifest;
         let size = i64::try_from(self.manifest.size).unwrap_or(i64::MAX);
-        if let Some(before) = rows::neighbour(self.log, tenant, 0, from - 1, true).await? {
+        if let Some(before) = rows::neighbour(snapshot, tenant, 0, from - 1, true).await? {
             self.neighbour(&before).await?;
         }
         let page = PageSize::new();
-        let mut events = Rows { log: self.log.clone(), tenant, after: from - 1, to, size: page };
-        while let Some(page) = events.next().await? {
+        let mut events = Rows { tenant, after: from - 1, to, size: page };
+        while let Some(page) = events.next(snapshot).await? {
             for placed in &page {
                 self.advance(leaf(placed.row.position)).await?;
                 self.event(placed).await?;
             }
         }
-        let behind = rows::neighbour(self.log, tenant, to, size, false).await?;
+        let behind = rows::neighbour(snapshot, tenant, to, size, false).await?;
         // A purge that accounts for bodies is written as one.
         match behind.filter(|behind| !(self.is_purged && rows::is_purge(behind))) {
             Some(behind) => self.neighbour(&behind).await,
@@ -123,9 +128,12 @@ impl<'a> Stream<'a> {
     }
 
     /// The rest of the tree, the last checkpoint, what follows it, and the end.
-    pub(super) async fn finish(mut self) -> Result<(Output, u64), Failure> {
+    pub(super) async fn finish(
+        mut self,
+        snapshot: &mut Snapshot,
+    ) -> Result<(Output, u64), Failure> {
         if self.is_purged && self.manifest.bodies {
-            self.purges().await?;
+            self.purges(snapshot).await?;
         }
         self.advance(self.manifest.size).await?;
         if let Scope::Organization(tenant) = self.manifest.scope {
@@ -137,13 +145,13 @@ impl<'a> Stream<'a> {
     }
 
     /// Purges that were recorded behind the events: they account for bodies that are gone.
-    async fn purges(&mut self) -> Result<(), Failure> {
+    async fn purges(&mut self, snapshot: &mut Snapshot) -> Result<(), Failure> {
         let size = i64::try_from(self.manifest.size).unwrap_or(i64::MAX);
         let of = match self.manifest.scope {
             Scope::All => None,
             Scope::Organization(tenant) => Some(tenant),
         };
-        for placed in rows::purges(self.log, of, self.manifest.to, size).await? {
+        for placed in rows::purges(snapshot, of, self.manifest.to, size).await? {
             self.advance(leaf(placed.row.position)).await?;
             let entry = self.entry(&placed).await?;
             self.writer.purge(entry, &placed.row)?;

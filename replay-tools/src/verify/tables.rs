@@ -1,17 +1,18 @@
 //! The log as it lies in the database, handed over in groups of a batch and its rows.
 //!
-//! Read with distrust: bounds are taken in one statement, times that no program can hold are read
-//! as another time (and then do not hash to what was recorded), and a row that cannot be read at
-//! all is a finding.
+//! Read with distrust: times that no program can hold are read as another time (and then do not
+//! hash to what was recorded), and a row that cannot be read at all is a finding. Everything is
+//! read in one [`Snapshot`].
 
 use super::walk::is_possible;
 use super::{Finding, Group, Page};
 use crate::Failure;
 use crate::history::{PAGE_BYTES, PageSize};
+use crate::snapshot::Snapshot;
 use event_log::archive::ArchiveError;
 use event_log::verify::{RawBatch, RawRow};
 use event_log::{EventLog, ReadError};
-use sqlx::postgres::{PgPool, PgRow};
+use sqlx::postgres::PgRow;
 use sqlx::{FromRow, Row};
 use std::collections::VecDeque;
 use tokio::sync::mpsc;
@@ -60,7 +61,7 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
-    pub(crate) async fn look(pool: &PgPool) -> Result<Self, Failure> {
+    pub(crate) async fn look(snapshot: &mut Snapshot) -> Result<Self, Failure> {
         let (head, last_row, first_row, first_batch) = sqlx::query_as(
             "select coalesce((select last from event_log.log_batch
                                order by first desc limit 1), 0),
@@ -68,7 +69,7 @@ impl Bounds {
                     coalesce((select min(position) from event_log.log), 1),
                     coalesce((select min(first) from event_log.log_batch), 1)",
         )
-        .fetch_one(pool)
+        .fetch_one(snapshot.connection())
         .await?;
         Ok(Self { head, last_row, first_row, first_batch })
     }
@@ -91,7 +92,7 @@ impl Bounds {
 
 /// Hands the log over from after a position, up to where it ended when it was looked at.
 pub(crate) async fn read(
-    log: &EventLog,
+    snapshot: &mut Snapshot,
     bounds: Bounds,
     after: i64,
     pages: &mpsc::Sender<Page>,
@@ -101,7 +102,7 @@ pub(crate) async fn read(
         return Ok(());
     }
     let mut rows = Rows {
-        log: log.clone(),
+        log: snapshot.log().clone(),
         read: VecDeque::new(),
         size: PageSize::new(),
         after,
@@ -113,11 +114,11 @@ pub(crate) async fn read(
             .bind(after)
             .bind(bounds.head)
             .bind(BATCHES_PAGE)
-            .fetch_all(log.pool())
+            .fetch_all(snapshot.connection())
             .await?;
         let Some(last) = batches.last() else { break };
         after = last.first;
-        if !hand_over(batches, &mut rows, pages).await? {
+        if !hand_over(snapshot, batches, &mut rows, pages).await? {
             return Ok(());
         }
     }
@@ -129,13 +130,14 @@ pub(crate) async fn read(
 
 /// Joins batches with their rows and hands them over page by page. False when nobody listens.
 async fn hand_over(
+    snapshot: &mut Snapshot,
     batches: Vec<RawBatch>,
     rows: &mut Rows,
     pages: &mpsc::Sender<Page>,
 ) -> Result<bool, Failure> {
     let (mut groups, mut held): (Vec<Group>, usize) = (Vec::new(), 0);
     for batch in batches {
-        let joined = match rows.of(&batch).await? {
+        let joined = match rows.of(snapshot, &batch).await? {
             Ok(joined) => joined,
             Err(finding) => {
                 // What comes before it is checked first.
@@ -171,7 +173,11 @@ struct Rows {
 
 impl Rows {
     /// What stands up to the end of a batch.
-    async fn of(&mut self, batch: &RawBatch) -> Result<Result<Vec<RawRow>, Finding>, Failure> {
+    async fn of(
+        &mut self,
+        snapshot: &mut Snapshot,
+        batch: &RawBatch,
+    ) -> Result<Result<Vec<RawRow>, Finding>, Failure> {
         // Such a batch is a finding by itself, and its rows need not be held.
         if !is_possible(batch) {
             return Ok(Ok(Vec::new()));
@@ -186,14 +192,15 @@ impl Rows {
                     None => {}
                 },
                 None if self.after >= self.head.min(batch.last) => return Ok(Ok(rows)),
-                None => self.read_on().await?,
+                None => self.read_on(snapshot).await?,
             }
         }
     }
 
-    async fn read_on(&mut self) -> Result<(), Failure> {
+    async fn read_on(&mut self, snapshot: &mut Snapshot) -> Result<(), Failure> {
         let to = self.head.min(self.after + self.size.events());
-        let rows = sqlx::query(ROWS).bind(self.after).bind(to).fetch_all(self.log.pool()).await?;
+        let rows =
+            sqlx::query(ROWS).bind(self.after).bind(to).fetch_all(snapshot.connection()).await?;
         self.after = to;
         let mut read: Vec<_> = rows.iter().map(readable).collect::<Result<_, Failure>>()?;
         self.complete(&mut read).await?;

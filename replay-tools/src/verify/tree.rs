@@ -44,6 +44,10 @@ pub(crate) struct Options {
     #[arg(long = "expect-checkpoint", value_name = "FILE")]
     #[arg(conflicts_with_all = ["from", "log_only"])]
     checkpoints: Vec<PathBuf>,
+    /// Go on where the keys or the guard of the data folder are there and cannot be read: what they
+    /// would tell is not known then
+    #[arg(long, conflicts_with = "from")]
+    accept_unreadable: bool,
 }
 
 /// What was looked at.

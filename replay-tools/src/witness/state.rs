@@ -1,18 +1,17 @@
 //! What a witness knows of its logs: of each, the keys it was given and the last checkpoint it has
 //! cosigned. That one lies in a file of its own, and is replaced only by one that follows from it.
 
+use super::kept::{Begun, Kept};
 use crate::Failure;
-use data_encoding::HEXLOWER;
 use event_log::evidence::Hash;
-use event_log::note::{Algorithm, Checkpoint, Cosigner, Note, VerifierKey};
-use event_log::secret_file::{self, SecretFileError};
-use event_log::tree::hash::{empty_root, leaf_hash};
+use event_log::note::{Algorithm, Checkpoint, Cosigner, VerifierKey};
+use event_log::secret_file::SecretFileError;
 use event_log::tree::proof::{ProofError, verify_consistency};
 use event_log::witness::{AddCheckpoint, RequestError};
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -41,7 +40,7 @@ pub(super) struct Logs {
 /// One log.
 struct Log {
     keys: Vec<VerifierKey>,
-    path: PathBuf,
+    kept: Kept,
     /// The size and the root of the last checkpoint. Held while a request is looked at, so that
     /// comparing and replacing are one.
     last: Mutex<(u64, Hash)>,
@@ -77,16 +76,18 @@ impl Logs {
             Failure::Usage(format!("{} is no list of logs: {error}", list.display()))
         })?;
         let mut logs = HashMap::new();
+        let mut begun = Begun::read(folder)?;
         for ListedLog { origin, keys } in listed.logs {
             if keys.is_empty() || keys.iter().any(|key| key.algorithm() != Algorithm::Ed25519) {
                 return Err(Failure::Usage(format!("{origin} is listed without a key of a log")));
             }
-            let path = folder.join(file_name(&origin));
-            let last = Mutex::new(last(&path, &origin)?);
-            if logs.insert(origin.clone(), Log { keys, path, last }).is_some() {
+            let (kept, last) = Kept::open(folder, &origin, &mut begun)?;
+            let last = Mutex::new(last);
+            if logs.insert(origin.clone(), Log { keys, kept, last }).is_some() {
                 return Err(Failure::Usage(format!("{origin} is listed twice")));
             }
         }
+        begun.keep()?;
         Ok(Self { cosigner, logs, _locked: locked })
     }
 
@@ -119,46 +120,14 @@ impl Log {
             return Err(Refusal::OtherSize(size));
         }
         if checkpoint.size() == size && *checkpoint.root() != root {
-            self.keep_fork(request);
+            self.kept.keep_fork(&request.note);
             return Err(Refusal::Forked);
         }
         verify_consistency(size, checkpoint.size(), &root, checkpoint.root(), &request.proof)?;
-        secret_file::replace(&self.path, &request.note.to_string())?;
+        self.kept.replace(&request.note)?;
         *last = (checkpoint.size(), *checkpoint.root());
         Ok(())
     }
-
-    /// Two signed checkpoints of one size are proof against their log: the first of them that
-    /// contradicts is kept.
-    fn keep_fork(&self, request: &AddCheckpoint) {
-        let path = self.path.with_extension("fork");
-        tracing::error!(path = %path.display(), "a log has signed two histories of one size");
-        if let Err(error) = secret_file::create(&path, &request.note.to_string()) {
-            tracing::error!(%error, "the second history could not be kept");
-        }
-    }
-}
-
-/// The size and the root of the last checkpoint; those of an empty tree where there is none.
-fn last(path: &Path, origin: &str) -> Result<(u64, Hash), Failure> {
-    let read = secret_file::read(path).map_err(|error| Failure::Usage(error.to_string()))?;
-    let Some(text) = read else { return Ok((0, empty_root())) };
-    let checkpoint = text.parse::<Note>().and_then(|note| note.text().parse::<Checkpoint>());
-    match checkpoint {
-        Ok(checkpoint) if checkpoint.origin() == origin => {
-            Ok((checkpoint.size(), *checkpoint.root()))
-        }
-        // To begin again at zero would let a log forget what was cosigned.
-        _ => Err(Failure::Usage(format!(
-            "{} is damaged; restore the newest copy of it, and let nobody ask before",
-            path.display()
-        ))),
-    }
-}
-
-/// A name that any folder takes, whatever is in the origin.
-fn file_name(origin: &str) -> String {
-    format!("{}.checkpoint", HEXLOWER.encode(&leaf_hash(origin.as_bytes())))
 }
 
 fn lock(folder: &Path) -> Result<File, Failure> {

@@ -6,13 +6,14 @@ use crate::world;
 use event_log::signing_keys::SIGNING_KEYS_FILE;
 use event_log::tree::guard::{GUARD_FILE, Guard};
 use event_log::tree::keeper::{Evidence, Keeper};
+use event_log::verify::RawRow;
 use event_log::{Layout, Position, SigningKeys, migrate_with};
 use installation::{Access, Installation, Place};
 use serde_json::Value;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// So many events fill a partition here.
 const ROWS: i64 = 404;
@@ -85,6 +86,17 @@ impl Small {
     fn full(&self) -> usize {
         let filling = |it: &&Value| it["state"] != "filling";
         self.partitions().iter().filter(filling).count()
+    }
+
+    /// The names in the folder of archives.
+    fn files(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.server.folder().join("archive"));
+        let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name();
+        let mut names: Vec<String> = entries
+            .map(|entries| entries.map(|entry| name(entry).into_string().unwrap()).collect())
+            .unwrap_or_default();
+        names.sort();
+        names
     }
 
     fn bundle(&self, number: usize) -> PathBuf {
@@ -224,6 +236,74 @@ async fn a_partition_that_is_not_full_or_not_whole_stays_as_it_is() {
     assert_eq!(damaged.code, 1, "{damaged:?}");
     assert!(damaged.err.contains("77"), "{damaged:?}");
     assert_eq!(states(&small.partitions())[0], "sealed");
+    assert_eq!(small.files(), Vec::<String>::new(), "what was not finished is gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_came_back_after_their_rows_were_read_are_not_taken_for_purged() {
+    let small = Small::start().await;
+    let installation = small.open().await;
+    let log = installation.log();
+    let before = log.raw_rows(Position(0), 50).await.unwrap();
+    small.tool(&["archive", "write", "0"]).well();
+    let sql = "select * from event_log.log where position <= 50 order by position";
+    let mut rows: Vec<RawRow> = sqlx::query_as(sql).fetch_all(log.pool()).await.unwrap();
+    assert!(rows.iter().filter(|row| row.payload.is_empty()).count() > 20);
+    small.tool(&["archive", "restore", "0"]).well();
+    fs::remove_dir_all(small.server.folder().join("archive")).unwrap();
+    log.complete_rows(rows.iter_mut()).await.unwrap();
+    let bodies = |rows: &[RawRow]| -> Vec<_> {
+        rows.iter().map(|row| (row.payload.clone(), row.meta.clone(), row.is_purged())).collect()
+    };
+    assert_eq!(bodies(&rows), bodies(&before));
+    installation.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nothing_needs_is_removed_and_what_is_of_another_log_stays() {
+    let small = Small::start().await;
+    small.tool(&["archive", "write", "0"]).well();
+    let (bundle, other) = (small.bundle(0), Small::start().await);
+    other.tool(&["archive", "write", "0"]).well();
+    let folder = small.server.folder().join("archive");
+    let (ours, foreign) = ("events-00000-0123456789abcdef.bundle", other.bundle(0));
+    let foreign_name = foreign.file_name().unwrap().to_str().unwrap();
+    fs::copy(&bundle, folder.join(ours)).unwrap();
+    fs::copy(&foreign, folder.join(foreign_name)).unwrap();
+    fs::write(folder.join("partition-00001.draft.77.draft"), "half of it").unwrap();
+    small.server.execute(NAME, "create table event_log.log_a00001 (like event_log.log)").await;
+    // Who reads has it open; once it is removed, nobody holds what was in it.
+    let installation = small.open().await;
+    let _body = installation.log().event(Position(3)).await.unwrap().unwrap();
+    let content = fs::read(&bundle).unwrap();
+    fs::remove_file(&bundle).unwrap();
+    fs::write(&bundle, content).unwrap();
+    let _body = installation.log().event(Position(3)).await.unwrap().unwrap();
+    let held: Vec<_> = fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .filter_map(|entry| fs::read_link(entry.unwrap().path()).ok())
+        .filter(|path| path.display().to_string().ends_with(".bundle (deleted)"))
+        .collect();
+    assert_eq!(held, Vec::<PathBuf>::new());
+    installation.close().await;
+
+    let listed = small.tool(&["archive", "list"]).well().out;
+    assert!(listed.contains(ours) && !listed.contains(foreign_name), "{listed}");
+    let would = small.tool(&["archive", "prune", "--dry-run"]).well().out;
+    assert_eq!(would.lines().count(), 2, "{would}");
+    assert_eq!(small.files().len(), 5, "{:?}", small.files());
+    small.tool(&["archive", "prune"]).well();
+    let index = format!("{}.index", bundle.file_name().unwrap().to_str().unwrap());
+    let mut left = vec![small.partitions()[0]["file"].as_str().unwrap().to_owned(), index];
+    left.push(foreign_name.to_owned());
+    left.sort();
+    assert_eq!(small.files(), left);
+    let drafts = "select count(*) from pg_class where relname = 'log_a00001'";
+    let installation = small.open().await;
+    let count: i64 = sqlx::query_scalar(drafts).fetch_one(installation.pool()).await.unwrap();
+    assert_eq!(count, 0);
+    installation.close().await;
+    small.tool(&["verify"]).well();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -231,26 +311,32 @@ async fn killed_at_any_moment_every_body_is_in_the_table_or_in_the_bundle() {
     let small = Small::start().await;
     let before = small.readings();
     let full = small.full();
+    // How long it takes when nobody disturbs it.
+    let begun = Instant::now();
+    small.tool(&["archive", "write", "0"]).well();
+    let whole = u64::try_from(begun.elapsed().as_micros()).unwrap();
+    small.tool(&["archive", "restore", "0"]).well();
+    let seed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos();
+    let mut random = u64::from(seed);
     for round in 0..8_u32 {
-        let is_writing = round % 2 == 0;
-        let arguments: Vec<String> = if is_writing {
-            ["archive", "write", "--all"].map(str::to_owned).into()
-        } else {
-            ["archive", "restore", "0"].map(str::to_owned).into()
+        let arguments: &[&str] = match round % 2 {
+            0 => &["archive", "write", "--all"],
+            _ => &["archive", "restore", "0"],
         };
         let mut child = small
             .server
             .tool(NAME)
-            .args(&arguments)
+            .args(arguments)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        tokio::time::sleep(Duration::from_millis(u64::from(round * round * 23 + 40))).await;
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963);
+        tokio::time::sleep(Duration::from_micros((random >> 20) % whole)).await;
         // It may have ended by itself.
         let _ended = child.kill();
         child.wait().unwrap();
-        assert_eq!(small.readings(), before, "after round {round}");
+        assert_eq!(small.readings(), before, "after round {round} of seed {seed}");
         small.tool(&["verify"]).well();
     }
     // Nobody is left who holds anything: it all goes through.
@@ -261,9 +347,12 @@ async fn killed_at_any_moment_every_body_is_in_the_table_or_in_the_bundle() {
         assert!(tries < 20, "{:?}", small.tool(&["archive", "write", "--all"]));
     }
     assert_eq!(small.readings(), before);
-    let left: Vec<_> = fs::read_dir(small.server.folder().join("archive"))
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    assert!(left.len() >= 2 * full, "{left:?}");
+    small.tool(&["archive", "prune"]).well();
+    assert_eq!(small.files().len(), 2 * full, "{:?}", small.files());
+    let drafts = "select count(*) from pg_class c where c.relname ~ '^log_[ap][0-9]{5}$'
+        and c.relkind = 'r' and not exists (select from pg_inherits where inhrelid = c.oid)";
+    let installation = small.open().await;
+    let count: i64 = sqlx::query_scalar(drafts).fetch_one(installation.pool()).await.unwrap();
+    assert_eq!(count, 0);
+    installation.close().await;
 }

@@ -6,10 +6,13 @@ use crate::tampering::{
     Change, UNGUARDED, added, change, doubled, each_is_found, removed, swapped,
 };
 use crate::world::{sign, witness};
+use event_log::signing_keys::SIGNING_KEYS_FILE;
+use event_log::tree::guard::GUARD_FILE;
 use event_log::verify::{chain_next, micros};
 use event_log::{EventLog, NewEvent, Position};
 use installation::{Access, Installation, Place};
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::sync::LazyLock;
 
 /// The rows that are changed: the tile of events 257 to 512, and what was signed first and last.
@@ -169,6 +172,22 @@ async fn a_tree_that_nobody_touched_is_the_one_its_events_give() {
     assert_eq!(without.code, 0, "{without:?}");
     assert!(without.out.contains("signatures verified: 0."), "{without:?}");
     assert!(without.out.contains("It was not compared with log-guard.json"), "{without:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_and_a_guard_that_cannot_be_read_are_left_out_only_by_whoever_says_so() {
+    let server = Server::start().await;
+    for name in [SIGNING_KEYS_FILE, GUARD_FILE] {
+        let path = server.folder().join(name);
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        let refused = server.replay(&["verify"]);
+        assert_eq!(refused.code, 2, "{refused:?}");
+        assert!(refused.err.contains("--accept-unreadable"), "{refused:?}");
+        server.replay(&["verify", "--accept-unreadable"]).well();
+        server.replay(&["verify", "--log-only"]).well();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    }
+    server.replay(&["verify"]).well();
 }
 
 /// As somebody verifies it who has the master key and nothing of what was signed.

@@ -233,7 +233,8 @@ async fn what_does_not_follow_is_refused_with_its_status_and_changes_nothing() {
         let path = paths.find(|path| path.extension().is_some_and(|found| found == extension));
         std::fs::read_to_string(path.expect("a file")).unwrap()
     };
-    assert_eq!((kept("checkpoint"), kept("fork")), (log.note(9), other.note(9)));
+    let both = format!("{}\n{}", log.note(9), other.note(9));
+    assert_eq!((kept("checkpoint"), kept("fork")), (log.note(9), both));
     let refused = witness.add(&other, 9, 9).await.unwrap_err();
     assert!(matches!(refused, WitnessError::Refused { status: 409, .. }), "{refused}");
     // And after all of that it goes on from where it was.
@@ -323,15 +324,35 @@ async fn a_folder_has_one_witness_with_one_name_and_nothing_damaged_is_begun_aga
     drop(witness);
     let wrong_key = said(serving(&folder, &[])).await;
     assert!(wrong_key.contains("without a key"), "{wrong_key}");
-    for entry in std::fs::read_dir(folder.join("state")).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "checkpoint") {
-            std::fs::write(&path, "half a check").unwrap();
-        }
-    }
+    let kept = checkpoint_file(&folder);
+    std::fs::write(&kept, "half a check").unwrap();
     let damaged = said(serving(&folder, &[log.signer.verifier()])).await;
     assert!(damaged.contains("is damaged"), "{damaged}");
+    std::fs::remove_file(&kept).unwrap();
+    let missing = said(serving(&folder, &[log.signer.verifier()])).await;
+    assert!(missing.contains("is missing"), "{missing}");
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[tokio::test]
+async fn a_log_that_was_never_cosigned_begins_at_zero_again_until_its_file_is_gone() {
+    let log = Log::new(b'a', 20);
+    let witness = Running::start(new_folder(), &log).await.restart(&log).await;
+    assert_eq!(witness.size(&log).await, 0);
+    let folder = witness.folder.clone();
+    drop(witness);
+    std::fs::remove_file(checkpoint_file(&folder)).unwrap();
+    let output = serving(&folder, &[log.signer.verifier()]).output().await.unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// Where the one log of a witness has its last checkpoint.
+fn checkpoint_file(folder: &Path) -> PathBuf {
+    let entries = std::fs::read_dir(folder.join("state")).unwrap();
+    let mut paths = entries.map(|entry| entry.unwrap().path());
+    let is_kept = |path: &PathBuf| path.extension().is_some_and(|it| it == "checkpoint");
+    paths.find(is_kept).expect("a file")
 }
 
 #[tokio::test]

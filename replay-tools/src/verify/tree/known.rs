@@ -37,13 +37,19 @@ impl Known {
     /// What the data folder, the environment and the command line say.
     ///
     /// # Errors
-    /// When a file that was named cannot be read, or is no checkpoint.
+    /// When a file that was named cannot be read, or is no checkpoint; when one of the data folder
+    /// is there and cannot be read.
     pub(in crate::verify) fn gather(data_dir: &Path, options: &Options) -> Result<Self, Failure> {
-        // Who looks may be somebody from whom they are rightly kept.
-        let own = own_keys(data_dir).unwrap_or_else(|error| {
-            tracing::warn!(%error, "the signing keys of the log are not used");
-            None
-        });
+        // Who looks may be somebody from whom they are rightly kept, and has to say so.
+        let go_on = options.accept_unreadable;
+        let own = match own_keys(data_dir) {
+            Ok(own) => own,
+            Err(error) if go_on => {
+                tracing::warn!(%error, "the signing keys of the log are not used");
+                None
+            }
+            Err(error) => return Err(unreadable("the signing keys", &error)),
+        };
         let is_complete = own.is_some();
         let own = own.map(|keys| keys.verifier_keys()).unwrap_or_default();
         let (log_keys, witness_keys) = own
@@ -54,6 +60,9 @@ impl Known {
             Ok(Some(guarded)) => Remembered::Signed(guarded),
             Ok(None) => Remembered::Nothing,
             Err(error @ GuardError::Damaged { .. }) => Remembered::Damaged(error.to_string()),
+            Err(error @ GuardError::File(_)) if !go_on => {
+                return Err(unreadable("what was signed last", &error));
+            }
             Err(error @ GuardError::File(_)) => {
                 tracing::warn!(%error, "what was signed last is not compared");
                 Remembered::Nothing
@@ -94,6 +103,13 @@ impl Known {
         }
         Ok(true)
     }
+}
+
+fn unreadable(what: &str, error: &dyn std::fmt::Display) -> Failure {
+    Failure::Usage(format!(
+        "{what} cannot be read ({error}); run this as the account that serves the log, or go on \
+         without it by --accept-unreadable"
+    ))
 }
 
 /// The epoch of a checkpoint of the log with this name; none when it is about another one.

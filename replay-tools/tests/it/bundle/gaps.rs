@@ -35,6 +35,12 @@ impl Signed {
     /// Three refusals of acme whose bodies were purged, usage before the purge, and the position of
     /// the last of it.
     async fn purged() -> (Self, i64) {
+        let (signed, before) = Self::purged_and_unsigned().await;
+        signed.sign().await;
+        (signed, before)
+    }
+
+    async fn purged_and_unsigned() -> (Self, i64) {
         let signed = Self::start().await;
         let acme = signed.organization("acme").await;
         let installation = signed.server.open().await;
@@ -60,7 +66,6 @@ impl Signed {
         };
         Executor::new(log.clone(), keys, Arc::new(Ahead)).execute(purge).await.unwrap();
         installation.close().await;
-        signed.sign().await;
         (signed, before)
     }
 
@@ -110,6 +115,24 @@ async fn bodies_that_were_purged_by_a_recorded_decision_are_gaps_and_no_fault() 
     verdict(&signed.verify(&bare), 0, "whole");
     // Who was not purged sees nothing of it.
     verdict(&signed.verify(&signed.export("late", &["--organization", "late"])), 0, "whole");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_that_is_not_signed_yet_is_waited_for_by_whoever_exports_bodies() {
+    let (signed, _) = Signed::purged_and_unsigned().await;
+    let path = signed.folder.join("early");
+    let output = path.to_str().unwrap();
+    for of in [&["--organization", "acme"][..], &["--all"]] {
+        let early = signed.server.replay(&[&["export", "-o", output], of].concat());
+        assert_eq!(early.code, 2, "{early:?}");
+        assert!(early.err.contains("a purge was recorded at"), "{early:?}");
+        assert!(!path.exists());
+    }
+    let bare = signed.export("bare", &["--all", "--no-bodies"]);
+    verdict(&signed.verify(&bare), 0, "whole");
+    verdict(&signed.verify(&signed.export("late", &["--organization", "late"])), 0, "whole");
+    signed.sign().await;
+    signed.has_authorised_gaps(&signed.export("all", &["--all"]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
