@@ -1,7 +1,7 @@
 //! A durable Postgres for the benchmarks, and executors on it.
 
 use commands::{Executor, SystemClock};
-use event_log::{EventLog, KeyRing, MasterKey, Settings, migrate};
+use event_log::{EventLog, KeyRing, Layout, MasterKey, Settings, migrate_with};
 use private_postgres::{Mode, Options, PrivatePostgres};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor as _};
@@ -24,11 +24,22 @@ pub(crate) fn folder() -> PathBuf {
 
 impl Cluster {
     pub(crate) async fn start(name: &str) -> Self {
+        Self::with_layout(name, Layout::default()).await
+    }
+
+    /// With partitions of another size.
+    pub(crate) async fn with_layout(name: &str, layout: Layout) -> Self {
         let data = folder().join(format!("{name}-{}", std::process::id()));
         let postgres = PrivatePostgres::start(&Options::new(&data)).expect("a server");
         let cluster = Self { postgres, data };
-        migrate(&cluster.role(cluster.postgres.superuser())).await.expect("a migrated log");
+        let owner = cluster.role(cluster.postgres.superuser());
+        migrate_with(&owner, layout).await.expect("a migrated log");
         cluster
+    }
+
+    /// As somebody who may do anything.
+    pub(crate) fn owner_url(&self) -> String {
+        self.url(self.postgres.superuser())
     }
 
     pub(crate) fn url(&self, role: &str) -> String {

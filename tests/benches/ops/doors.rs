@@ -8,92 +8,20 @@ use crate::bulk::{copy_rate, prepare_copy};
 use crate::cluster::{Cluster, folder};
 use crate::derived;
 use crate::report::{Report, Target, percentile};
+use crate::served::{Served, program, watched};
 use futures_util::StreamExt;
 use installation::{Access, Installation, Place};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::{BufWriter, Write as _};
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::Path;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
 const ROWS: usize = 1_000_000;
 const MAPPING: &str = "occurred_at=TIMESTAMP,llm_tokens_input=ContextTokens,\
                        llm_tokens_output=GeneratedTokens";
 const AUDIT: &str = "{ auditTrail(first: 50) { nodes { action actor target recordedAt } } }";
-
-/// A program of the same build.
-fn program(name: &str) -> PathBuf {
-    let own = std::env::current_exe().expect("our own program");
-    let path = own.parent().and_then(Path::parent).expect("target/release").join(name);
-    assert!(path.is_file(), "{} is missing: cargo build --release --bins", path.display());
-    path
-}
-
-/// A served demonstration.
-struct Served {
-    process: Child,
-    base: String,
-    key: String,
-    data: PathBuf,
-    http: reqwest::Client,
-}
-
-impl Served {
-    async fn begin() -> Self {
-        let data = folder().join(format!("doors-{}", std::process::id()));
-        let furnish = Command::new(program("opscenter"))
-            .args(["demo", "--exit", "--data"])
-            .arg(&data)
-            .output()
-            .await
-            .expect("the demonstration");
-        assert!(furnish.status.success(), "{}", String::from_utf8_lossy(&furnish.stderr));
-        let said = String::from_utf8_lossy(&furnish.stdout).into_owned();
-        let key = said.lines().find(|line| line.contains("Ada, administrator"));
-        let key = key.and_then(|line| line.split_whitespace().last()).expect("a key").to_owned();
-        let mut process = Command::new(program("opscenter"))
-            .args(["serve", "--address", "127.0.0.1:0", "--data"])
-            .arg(&data)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the server");
-        let mut lines = BufReader::new(process.stdout.take().expect("its output")).lines();
-        let mut base = String::new();
-        while base.is_empty() {
-            let line = lines.next_line().await.expect("a line").expect("an address");
-            if let Some((_, address)) = line.split_once("listens at ") {
-                address.trim().clone_into(&mut base);
-            }
-        }
-        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-        Self { process, base, key, data, http }
-    }
-
-    async fn post(&self, path: &str, body: &Value) -> Value {
-        let request = self.http.post(format!("{}{path}", self.base)).bearer_auth(&self.key);
-        let answer = request.json(body).send().await.expect("an answer");
-        let status = answer.status();
-        let body: Value = answer.json().await.expect("JSON");
-        assert!(status.is_success() && body.get("errors").is_none(), "{status} {body}");
-        body
-    }
-
-    /// A field of the kernel's account of the server's memory, in MiB.
-    fn memory(&self, field: &str) -> u64 {
-        memory_of(self.process.id().expect("a process"), field)
-    }
-}
-
-fn memory_of(process: u32, field: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with(field)).unwrap_or_default();
-    line.split_whitespace().nth(1).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0) / 1_024
-}
 
 /// A file of calls like that of a real trace, of so many rows.
 fn write_calls(path: &Path, rows: usize) {
@@ -118,30 +46,15 @@ fn write_calls(path: &Path, rows: usize) {
 
 /// Imports a file; how long it took, and the most memory it held, in MiB.
 async fn import(data: &Path, file: &Path, map: &str, more: &[&str]) -> (Duration, u64) {
-    let begun = Instant::now();
-    let mut process = Command::new(program("opscenter"))
+    let mut command = Command::new(program("opscenter"));
+    command
         .args(["import", "usage", "--organization", "acme", "--model", "gpt-4o", "--json"])
         .args(["--map", map])
         .args(more)
         .arg("--data")
         .arg(data)
-        .arg(file)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the import");
-    let id = process.id().expect("a process");
-    let mut most = 0;
-    let mut looks = tokio::time::interval(Duration::from_millis(20));
-    loop {
-        tokio::select! {
-            status = process.wait() => {
-                assert!(status.expect("an end").success(), "the import failed");
-                return (begun.elapsed(), most);
-            }
-            _ = looks.tick() => most = most.max(memory_of(id, "VmHWM")),
-        }
-    }
+        .arg(file);
+    watched(&mut command).await
 }
 
 fn per_second(rows: usize, time: Duration) -> f64 {
@@ -195,7 +108,7 @@ async fn latencies(served: &Served, query: &str, clients: usize) -> Vec<Duration
 }
 
 pub(crate) async fn all(report: &mut Report) {
-    let served = Served::begin().await;
+    let served = Served::start(Served::furnish().await).await;
     report.figure("memory, server idle", &format!("{} MiB", served.memory("VmRSS")));
     let cluster = Cluster::start("doors-reference").await;
     let mut connection = prepare_copy(&cluster).await;
@@ -237,7 +150,8 @@ pub(crate) async fn all(report: &mut Report) {
     let _ = std::fs::remove_file(file);
     of_a_gibibyte(&served, report).await;
     let data = served.data.clone();
-    end(served).await;
+    served.end().await;
+    of_rebuilds(&data, report).await;
     let opened = Installation::open(&Place::folder(&data), Access::Write).await.expect("it opens");
     derived::rebuilds(report, opened.log()).await;
     opened.close().await;
@@ -274,8 +188,15 @@ async fn organization(served: &Served) -> String {
     answer.pointer("/data/organization/id").and_then(Value::as_str).expect("an id").to_owned()
 }
 
-async fn end(mut served: Served) {
-    let id = served.process.id().expect("a process").to_string();
-    let _ = Command::new("kill").args(["-TERM", &id]).status().await;
-    let _ = served.process.wait().await;
+/// What the process of a rebuild holds at most, of the read models with the most events.
+async fn of_rebuilds(data: &Path, report: &mut Report) {
+    for name in ["usage", "audit_trail"] {
+        let mut command = Command::new(program("opscenter-replay"));
+        command.args(["rebuild", name, "--data"]).arg(data);
+        let (time, memory) = watched(&mut command).await;
+        report.figure(
+            &format!("rebuild {name} as a program: time, peak memory"),
+            &format!("{} s, {memory} MiB", time.as_secs()),
+        );
+    }
 }

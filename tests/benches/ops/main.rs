@@ -16,7 +16,10 @@ mod cluster;
 mod derived;
 mod doors;
 mod evidence;
+mod proofs;
 mod report;
+mod sealing;
+mod served;
 
 use cluster::Cluster;
 use report::Report;
@@ -59,7 +62,10 @@ async fn all(names: &[String]) {
         evidence::beside_appends(&mut report).await;
     }
     if wanted("proofs") {
-        evidence::proofs(&mut report).await;
+        proofs::of_many_events(&mut report).await;
+    }
+    if wanted("sealing") {
+        sealing::beside_appends(&mut report).await;
     }
     if wanted("rebuild") {
         derived::rebuilds_of_usage(&mut report).await;
