@@ -1,7 +1,7 @@
 //! Looking things up across streams: all streams of a kind, and who holds a claim.
 
 use crate::read::{ReadError, recorded};
-use crate::{EventLog, Position, Recorded};
+use crate::{EventLog, Position, Recorded, StreamId};
 use uuid::Uuid;
 
 impl EventLog {
@@ -31,6 +31,32 @@ impl EventLog {
         let mut events = rows.iter().map(recorded).collect::<Result<Vec<_>, _>>()?;
         self.complete(&mut events).await?;
         Ok(events)
+    }
+
+    /// The streams of a kind that may speak of something: those with a body that has these bytes,
+    /// and those with a body in an archive, which is not opened for it. Walks every event of the
+    /// kind: meant for what is done rarely.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`] when the database does not answer.
+    pub async fn streams_naming(
+        &self,
+        kind: &str,
+        named: &[u8],
+    ) -> Result<Vec<StreamId>, ReadError> {
+        let names: Vec<String> = sqlx::query_scalar(
+            "select distinct l.stream from event_log.log l
+              where l.stream >= $1 and l.stream < $2
+                and (position($3 in l.payload) > 0 or l.payload_commit is not null)
+              order by l.stream",
+        )
+        .bind(format!("{kind}/"))
+        .bind(format!("{kind}0"))
+        .bind(named)
+        .fetch_all(self.pool())
+        .await?;
+        let named = names.into_iter().map(StreamId::try_from).collect::<Result<_, _>>();
+        Ok(named.map_err(|error| sqlx::Error::Decode(error.into()))?)
     }
 
     /// The position of the newest event of any stream of a kind.

@@ -4,6 +4,7 @@ use super::{CLAIM_EMAIL, Planner};
 use crate::command::RetentionCommand;
 use crate::failure::{Failure, Refusal};
 use data_encoding::HEXLOWER;
+use domain::Aggregate as _;
 use domain::identity::user::{self, ErasureGround, Status, User};
 use domain::retention::legal_hold::{self, HoldTarget, LegalHolds};
 use domain::retention::policy::{self, PURGE_EVENTS_MAX, RecordKind, RetentionPolicy};
@@ -70,21 +71,32 @@ impl Planner<'_> {
         self.user(user_id, user::Command::Erase { ground, reference }).await
     }
 
-    /// No hold stands on the person, or on an organization that they belong to.
+    /// No hold stands on the person, or on an organization that they belong to, and none is placed
+    /// until the command takes effect: the holds of each are relied on, also where there were none.
     async fn nothing_holds(&mut self, user_id: UserId) -> Result<(), Failure> {
-        let person = HoldTarget::User(user_id);
-        let holds = self.rely_on::<LegalHolds>(&person.to_string()).await?;
-        holds.allow_destruction(person).map_err(Refusal::from)?;
+        self.nothing_holds_at(HoldTarget::User(user_id)).await?;
+        // Before it is looked where they belong: nobody joins what is held in between, either.
         for (target, _) in self.executor.log().standing_holds().await? {
-            let Ok(HoldTarget::Organization(organization_id)) = target.parse() else { continue };
-            let organization = self.rely_on::<Organization>(&target).await?;
-            if organization.members.contains_key(&user_id) {
-                let holds = self.rely_on::<LegalHolds>(&target).await?;
-                let target = HoldTarget::Organization(organization_id);
-                holds.allow_destruction(target).map_err(Refusal::from)?;
+            if let Ok(HoldTarget::Organization(_)) = target.parse() {
+                self.rely_on::<Organization>(&target).await?;
+            }
+        }
+        let named = user_id.to_string();
+        let log = self.executor.log();
+        for stream in log.streams_naming(Organization::KIND, named.as_bytes()).await? {
+            let organization = self.read::<Organization>(stream.id()).await?;
+            if let (true, Ok(target)) =
+                (organization.members.contains_key(&user_id), stream.id().parse())
+            {
+                self.nothing_holds_at(target).await?;
             }
         }
         Ok(())
+    }
+
+    async fn nothing_holds_at(&mut self, target: HoldTarget) -> Result<(), Failure> {
+        let holds = self.rely_on::<LegalHolds>(&target.to_string()).await?;
+        Ok(holds.allow_destruction(target).map_err(Refusal::from)?)
     }
 
     async fn place_hold(&mut self, target: HoldTarget, reason: Text) -> Result<(), Failure> {

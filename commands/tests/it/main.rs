@@ -5,6 +5,7 @@
 mod access;
 mod credits;
 mod erasure;
+mod holds;
 mod purchases;
 mod services;
 mod snapshots;
