@@ -16,6 +16,7 @@ use crate::loader::{Freshness, Loader};
 use crate::plan::{Plan, Planner};
 use crate::price_book::PriceBooks;
 use crate::workers::OpenAction;
+use domain::retention::policy;
 use domain::{Aggregate, Event, OfAnotherKind};
 use event_log::{Append, AppendError, CommandKey, EventLog, KeyRing, Position, StreamId};
 use sha2::{Digest, Sha256};
@@ -25,6 +26,9 @@ use uuid::Uuid;
 
 /// How often a lost race is run again before the caller is told to come back.
 const ATTEMPTS_MAX: u32 = 64;
+
+/// How often a purge that the log refuses is planned again before the caller is told why.
+const PURGES_MAX: u32 = 4;
 
 /// Something to be done, by somebody, once.
 #[derive(Clone, Debug)]
@@ -184,7 +188,7 @@ impl Executor {
         Authority::new(self).permit(&request.caller, &request.command).await?;
         let key = CommandKey { id: request.command_id, content_hash: self.content_hash(request)? };
         let mut freshness = Freshness::Kept;
-        let mut turn = None;
+        let (mut turn, mut purges) = (None, 0);
         for _ in 0..ATTEMPTS_MAX {
             let plan = match Planner::new(self, request, freshness).plan().await {
                 Ok(plan) => plan,
@@ -210,6 +214,16 @@ impl Executor {
                     let refusal = Refusal::Taken { what: crate::plan::claim_name(&scope) };
                     return self.repeat(request, key, refusal).await;
                 }
+                Err(AppendError::Refused(why)) if plan.purge.is_some() => {
+                    purges += 1;
+                    if purges == PURGES_MAX {
+                        let refusal = policy::Refusal::NotPurged { why }.into();
+                        return self.repeat(request, key, refusal).await;
+                    }
+                    // What was due when it was looked at may not be any more: look again.
+                    tracing::warn!(why, "a purge is planned again");
+                    freshness = Freshness::Now;
+                }
                 Err(error) => return Err(of_append(error)),
             }
         }
@@ -224,16 +238,7 @@ impl Executor {
     ) -> Result<Outcome, AppendError> {
         let append = plan.append(key);
         let receipt = match &plan.purge {
-            Some(purge) => {
-                self.inner.log.purge(purge.clone(), append).await.map_err(|error| match error {
-                    // What was due when it was looked at is not any more: look again.
-                    AppendError::Refused(why) => {
-                        tracing::warn!(why, "a purge is planned again");
-                        AppendError::ConditionFailed { position: Position::START }
-                    }
-                    other => other,
-                })?
-            }
+            Some(purge) => self.inner.log.purge(purge.clone(), append).await?,
             None => self.inner.log.append(append).await?,
         };
         Ok(outcome_of(request, receipt))

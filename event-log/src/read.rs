@@ -141,6 +141,14 @@ impl EventLog {
         Ok(None)
     }
 
+    /// The log's time now: whatever is recorded from here on is recorded at this moment or later.
+    /// It is that of the database, which need not be that of this machine.
+    pub async fn time(&self) -> Result<DateTime<Utc>, ReadError> {
+        let sql = "select greatest(clock_timestamp(), (select recorded_at from event_log.log_batch
+                                                        order by first desc limit 1))";
+        Ok(sqlx::query_scalar(sql).fetch_one(self.pool()).await?)
+    }
+
     /// The last position recorded at or before a moment.
     pub async fn position_at(&self, at: DateTime<Utc>) -> Result<Position, ReadError> {
         let sql = "select last from event_log.log_batch where recorded_at <= $1

@@ -147,7 +147,8 @@ codes! {
     OrganizationOwnersOnly
     PurchaseAlreadyPaid PurchaseExists PurchaseNotFound PurchaseOtherAmount PurchaseWrongState
     RateNegative RatePowerMissing RefundTooMuch
-    RetentionDaysInvalid RetentionNeeded RetentionNoPolicy RoleBuiltIn RoleNotFound
+    RetentionDaysInvalid RetentionNeeded RetentionNoPolicy RetentionNotPurged
+    RoleBuiltIn RoleNotFound
     ServiceActionDispatched ServiceActionNotAllowed ServiceActionNotFound
     ServiceBusy ServiceExists ServiceNotFound
     SetupAlreadyDone SetupTokenInvalid

@@ -3,9 +3,10 @@
 
 use crate::world::*;
 use commands::{
-    AccessCommand, Caller, Failure, Refusal, RetentionCommand, Subject, TenancyCommand, flows,
-    new_command_id,
+    AccessCommand, Caller, Clock, Failure, Refusal, RetentionCommand, Subject, TenancyCommand,
+    flows, new_command_id,
 };
+use domain::access::security::Event as SecurityEvent;
 use domain::identity::user::{ErasureGround, Event as UserEvent, UserErasureRequested};
 use domain::retention::{HoldTarget, RecordKind};
 use domain::tenancy::OrganizationRole;
@@ -13,6 +14,7 @@ use domain::values::UserId;
 use domain::{Event, Personal};
 use event_log::{Append, CommandKey, NewEvent, Opened, StreamId, VaultItem};
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 use uuid::Uuid;
 
 fn erase(user_id: UserId) -> AccessCommand {
@@ -197,6 +199,58 @@ async fn a_purge_needs_a_policy_and_usage_is_never_purged() {
     world.asks(set).await.unwrap();
     let nothing = world.asks(purge()).await.unwrap();
     assert!(nothing.receipt.event_ids.is_empty(), "nothing is that old");
+}
+
+/// A clock that is some days ahead of the log's.
+struct Ahead;
+
+impl Clock for Ahead {
+    fn now(&self) -> domain::Instant {
+        commands::SystemClock.now() + std::time::Duration::from_hours(3 * 24)
+    }
+}
+
+#[tokio::test]
+async fn what_is_due_is_told_by_the_logs_time_whatever_time_the_server_has() {
+    let world = World::on_tier("free").await;
+    let nobody = AccessCommand::UserActivate { user_id: UserId::new(Uuid::nil()) };
+    world.asks(nobody).await.unwrap_err();
+    let (organization_id, kind, keep_days) = (None, RecordKind::Denials, 1);
+    let set = RetentionCommand::RetentionPolicySet { organization_id, kind, keep_days };
+    world.asks(set).await.unwrap();
+    let ahead = executor_with(&world.server, Arc::new(Ahead)).await;
+    let purge = || request(&system(), RetentionCommand::RetentionPurge { organization_id, kind });
+    let nothing = ahead.execute(purge()).await.unwrap();
+    assert!(nothing.receipt.event_ids.is_empty(), "what is of today is not due");
+    let later = "create or replace function event_log.clock() returns timestamptz
+        language sql volatile as $$select clock_timestamp() + interval '2 days'$$";
+    world.server.execute(later).await;
+    world.grant("1").await;
+    assert_eq!(ahead.execute(purge()).await.unwrap().receipt.event_ids.len(), 1);
+}
+
+#[tokio::test]
+async fn why_the_log_refuses_a_purge_is_told_and_recorded() {
+    let world = World::on_tier("free").await;
+    let nobody = AccessCommand::UserActivate { user_id: UserId::new(Uuid::nil()) };
+    world.asks(nobody).await.unwrap_err();
+    let (organization_id, kind, keep_days) = (None, RecordKind::Denials, 1);
+    let set = RetentionCommand::RetentionPolicySet { organization_id, kind, keep_days };
+    world.asks(set).await.unwrap();
+    // The database has a mind of its own on what may go.
+    let later = "create or replace function event_log.clock() returns timestamptz
+        language sql volatile as $$select clock_timestamp() + interval '2 days'$$;
+        set session_replication_role = replica;
+        delete from event_log.purgeable";
+    world.server.execute(later).await;
+    world.grant("1").await;
+    let purge = RetentionCommand::RetentionPurge { organization_id, kind };
+    let refused = world.asks(purge).await.unwrap_err();
+    assert_eq!(refused.code(), "RETENTION_NOT_PURGED");
+    assert!(refused.to_string().contains("some of these events may not be purged"), "{refused}");
+    let last = world.events().await.pop().unwrap();
+    let Event::Security(SecurityEvent::CommandRefused(recorded)) = last else { panic!("{last:?}") };
+    assert_eq!((recorded.code.as_str(), recorded.reason), (refused.code(), refused.to_string()));
 }
 
 /// Where the last event of somebody came from, as its meta says.

@@ -1,8 +1,8 @@
 //! A furnished world: a log of its own, an executor, the standard catalogue, one organization.
 
 use commands::{
-    AccessCommand, CatalogueCommand, Command, CreditCommand, Executor, Failure, NewKey, Outcome,
-    Request, Subject, SystemClock, TenancyCommand, flows, new_command_id,
+    AccessCommand, CatalogueCommand, Clock, Command, CreditCommand, Executor, Failure, NewKey,
+    Outcome, Request, Subject, SystemClock, TenancyCommand, flows, new_command_id,
 };
 use commands::{Caller, UsageItem};
 use domain::catalogue::model::{ModelPriced, TokenPrice};
@@ -188,10 +188,14 @@ impl World {
 }
 
 pub(crate) async fn executor(server: &Server) -> Executor {
+    executor_with(server, Arc::new(SystemClock)).await
+}
+
+pub(crate) async fn executor_with(server: &Server, clock: Arc<dyn Clock>) -> Executor {
     let log = server.open(CommitMode::Barrier).await;
     let master = MasterKey::from_base64("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap();
     let keys = KeyRing::open(&log, &master).await.unwrap();
-    Executor::new(log, keys, Arc::new(SystemClock))
+    Executor::new(log, keys, clock)
 }
 
 /// A model that is sold by the token.

@@ -159,6 +159,12 @@ pub enum Refusal {
     /// Nobody said for how long.
     #[error("it was never said how long {} are kept; set a retention policy first", .0.as_str())]
     NoPolicy(RecordKind),
+    /// What was found due may not go, as the log sees it.
+    #[error("nothing was purged, because {why}; look at the holds and the policy, and ask again")]
+    NotPurged {
+        /// What the log says.
+        why: String,
+    },
 }
 
 impl Refusal {
@@ -169,6 +175,7 @@ impl Refusal {
             Self::Needed { .. } => "RETENTION_NEEDED",
             Self::Days(_) => "RETENTION_DAYS_INVALID",
             Self::NoPolicy(_) => "RETENTION_NO_POLICY",
+            Self::NotPurged { .. } => "RETENTION_NOT_PURGED",
         }
     }
 }
