@@ -9,7 +9,7 @@ use crate::evidence::{Hash, Prepared, prepare};
 use crate::{EventLog, Position, ReadError, StreamId};
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
-use sqlx::postgres::PgRow;
+use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Connection, Row};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -140,7 +140,18 @@ impl EventLog {
         Ok(sqlx::query_as(sql).fetch_all(self.pool()).await?)
     }
 
+    /// Whom or what the legal holds are on that keep the records of a tenant: its own, and all of
+    /// them where no tenant is named, because what belongs to nobody may tell of everybody.
+    pub async fn holds_over(&self, tenant: Uuid) -> Result<Vec<String>, ReadError> {
+        let mut connection = self.pool().acquire().await?;
+        Ok(holds_over(&mut connection, tenant).await?)
+    }
+
     /// Destroys bodies and appends the one event of `append` that records it, both or neither.
+    ///
+    /// # Errors
+    /// [`AppendError::Refused`] when a hold stands over them or they may not go for another reason,
+    /// which it names.
     pub async fn purge(&self, purge: Purge, append: Append) -> Result<Receipt, AppendError> {
         self.check_halt()?;
         append.check()?;
@@ -165,13 +176,31 @@ impl EventLog {
         let mut transaction = connection.begin().await.map_err(unavailable)?;
         let call = bind(sqlx::query(CALL), &purge, (command, &streams), event);
         let row = call.fetch_one(&mut *transaction).await.map_err(of_call)?;
-        transaction.commit().await.map_err(unavailable)?;
         let answer = Answer::of(&row).map_err(unavailable)?;
+        if answer.outcome == 0 {
+            // The database looks for holds of the tenant. Those of others that stand over it are
+            // looked for here: the turn to append is ours, so that none is placed meanwhile.
+            let holds = holds_over(&mut transaction, purge.tenant).await.map_err(unavailable)?;
+            if let Some(target) = holds.first() {
+                transaction.rollback().await.map_err(unavailable)?;
+                return Err(refused(&format!("a legal hold on {target} stands")));
+            }
+        }
+        transaction.commit().await.map_err(unavailable)?;
         if let Some(last) = answer.last {
             self.on_disk().reaches(Position(last));
         }
         answer.receipt(command.id, tenant, event.event.event_id)
     }
+}
+
+async fn holds_over(
+    connection: &mut PgConnection,
+    tenant: Uuid,
+) -> Result<Vec<String>, sqlx::Error> {
+    let sql = "select target from event_log.standing_holds()
+                where tenant = $1 or $1 = $2 order by target";
+    sqlx::query_scalar(sql).bind(tenant).bind(Uuid::nil()).fetch_all(connection).await
 }
 
 type Call<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;

@@ -99,6 +99,21 @@ impl Planner<'_> {
         Ok(holds.allow_destruction(target).map_err(Refusal::from)?)
     }
 
+    /// No hold stands over the records of an organization, or over the platform's own. One that is
+    /// placed until the purge takes effect is seen by the log.
+    async fn nothing_holds_records(&self, tenant: Uuid) -> Result<(), Failure> {
+        let targets = self.executor.log().holds_over(tenant).await?;
+        let mut targets = targets.iter().filter_map(|target| target.parse::<HoldTarget>().ok());
+        let Some(target) = targets.next() else { return Ok(()) };
+        let more = targets.count();
+        let holds = self.read::<LegalHolds>(&target.to_string()).await?;
+        let stands = holds.allow_destruction(target);
+        Ok(stands.map_err(|first| match more {
+            0 => Refusal::from(first),
+            _ => legal_hold::Refusal::SeveralStand { first: Box::new(first), more }.into(),
+        })?)
+    }
+
     async fn place_hold(&mut self, target: HoldTarget, reason: Text) -> Result<(), Failure> {
         match target {
             HoldTarget::Organization(organization_id) => {
@@ -161,12 +176,7 @@ impl Planner<'_> {
         // By the log's time: what is due by a clock that is ahead of it would be refused.
         let now = self.executor.log().time().await?;
         let recorded_before = known.purgeable_before(kind, now).map_err(Refusal::from)?;
-        for (target, of_tenant) in self.executor.log().standing_holds().await? {
-            if let (true, Ok(target)) = (of_tenant == tenant, target.parse::<HoldTarget>()) {
-                let holds = self.read::<LegalHolds>(&target.to_string()).await?;
-                holds.allow_destruction(target).map_err(Refusal::from)?;
-            }
-        }
+        self.nothing_holds_records(tenant).await?;
         let stream = StreamId::new(DENIALS.0, DENIALS.1)?;
         let log = self.executor.log();
         let due = log.purgeable(&stream, tenant, recorded_before, PURGE_EVENTS_MAX).await?;

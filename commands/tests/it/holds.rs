@@ -5,12 +5,14 @@ use commands::{
     AccessCommand, Command, Executor, Failure, Outcome, RetentionCommand, Subject, TenancyCommand,
 };
 use domain::identity::user::ErasureGround;
-use domain::retention::HoldTarget;
+use domain::retention::{HoldTarget, RecordKind};
 use domain::tenancy::OrganizationRole;
 use domain::values::UserId;
+use event_log::Position;
 use sqlx::{Connection, PgConnection};
 use std::time::Duration;
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
 /// What everybody who appends waits for, held by the test.
 struct Line {
@@ -113,4 +115,79 @@ async fn who_joins_a_held_organization_at_the_same_moment_is_not_erased() {
     joined.await.unwrap().unwrap();
     let refused = erased.await.unwrap().expect_err("a hold stands");
     assert_eq!(code_of(&refused), "LEGAL_HOLD_STANDS", "{refused}");
+}
+
+/// The log's clock, forty days on.
+const LATER: &str = "create or replace function event_log.clock() returns timestamptz
+    language sql volatile as $$select clock_timestamp() + interval '40 days'$$";
+
+fn purge() -> RetentionCommand {
+    RetentionCommand::RetentionPurge { organization_id: None, kind: RecordKind::Denials }
+}
+
+/// A world whose platform has refused something that may be purged by now.
+async fn with_old_denials() -> World {
+    let world = World::on_tier("professional").await;
+    let nobody = AccessCommand::UserActivate { user_id: UserId::new(Uuid::nil()) };
+    world.asks(nobody).await.unwrap_err();
+    let (organization_id, kind, keep_days) = (None, RecordKind::Denials, 30);
+    let set = RetentionCommand::RetentionPolicySet { organization_id, kind, keep_days };
+    world.asks(set).await.unwrap();
+    world.server.execute(LATER).await;
+    // The log's time goes on with what it records.
+    world.grant("1").await;
+    world
+}
+
+/// How many denials have lost their bodies.
+async fn bare(world: &World) -> usize {
+    let events = world.log().read(Position(0), 10_000).await.unwrap();
+    events.iter().filter(|event| event.payload.is_empty()).count()
+}
+
+#[tokio::test]
+async fn records_of_the_platform_are_kept_while_a_hold_stands_on_anything() {
+    let world = with_old_denials().await;
+    let owner = world.person("other@x.org").await;
+    let organizations =
+        [world.organization, world.organization_of("rival", owner, "professional").await];
+    let mut held = Vec::new();
+    for organization_id in organizations {
+        let placed = world.asks(hold(HoldTarget::Organization(organization_id))).await.unwrap();
+        let Subject::LegalHold(target, id) = placed.subject else { panic!("it is of a hold") };
+        held.push((target, id));
+    }
+    held.sort_by_key(|(target, _)| target.to_string());
+    let refused = world.asks(purge()).await.unwrap_err();
+    let said = refused.to_string();
+    assert_eq!(code_of(&refused), "LEGAL_HOLD_STANDS");
+    for part in [&held[0].1.to_string(), &held[0].0.to_string(), "release it first", "; 1 more of"]
+    {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    assert_eq!(bare(&world).await, 0);
+    for (target, legal_hold_id) in held {
+        let refused = world.asks(purge()).await.unwrap_err();
+        assert!(refused.to_string().contains(&legal_hold_id.to_string()), "{refused}");
+        let reason = text("closed");
+        let release = RetentionCommand::LegalHoldRelease { target, legal_hold_id, reason };
+        world.asks(release).await.unwrap();
+    }
+    let purged = world.asks(purge()).await.unwrap();
+    assert_eq!((purged.receipt.event_ids.len(), bare(&world).await), (1, 1));
+}
+
+#[tokio::test]
+async fn a_hold_at_the_same_moment_keeps_the_records_of_the_platform() {
+    let world = with_old_denials().await;
+    let other = executor(&world.server).await;
+    let mut line = Line::hold(&world).await;
+    let target = HoldTarget::Organization(world.organization);
+    let held = line.join(1, &world.executor, hold(target)).await;
+    let purged = line.join(2, &other, purge()).await;
+    line.release().await;
+    held.await.unwrap().unwrap();
+    let refused = purged.await.unwrap().expect_err("a hold stands");
+    assert_eq!(code_of(&refused), "LEGAL_HOLD_STANDS", "{refused}");
+    assert_eq!(bare(&world).await, 0);
 }

@@ -122,6 +122,14 @@ pub enum Refusal {
         /// Which case it is for.
         reason: Text,
     },
+    /// What was to be destroyed is held by several.
+    #[error("{first}; {more} more of whom these records may tell are under a hold as well")]
+    SeveralStand {
+        /// The first of them.
+        first: Box<Refusal>,
+        /// How many people and organizations beside it.
+        more: usize,
+    },
     /// There is nothing left to hold.
     #[error("the erasure of {0} has begun, so there is nothing left to hold")]
     TooLate(UserId),
@@ -133,7 +141,7 @@ impl Refusal {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::NotFound { .. } => "LEGAL_HOLD_NOT_FOUND",
-            Self::Stands { .. } => "LEGAL_HOLD_STANDS",
+            Self::Stands { .. } | Self::SeveralStand { .. } => "LEGAL_HOLD_STANDS",
             Self::TooLate(_) => "LEGAL_HOLD_TOO_LATE",
         }
     }
