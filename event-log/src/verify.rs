@@ -353,6 +353,28 @@ impl EventLog {
         Ok(rows)
     }
 
+    /// The rows at these positions with every column, in order of position.
+    pub async fn raw_rows_at(&self, positions: &[i64]) -> Result<Vec<RawRow>, ReadError> {
+        let sql = "select * from event_log.log where position = any ($1) order by position";
+        let mut rows: Vec<RawRow> =
+            sqlx::query_as(sql).bind(positions).fetch_all(self.pool()).await?;
+        self.complete_rows(rows.iter_mut()).await?;
+        Ok(rows)
+    }
+
+    /// Where the events after a position stand, and whose they are: enough to decide who may see
+    /// them, without a body. In order of position; gaps stay gaps.
+    pub async fn owners(
+        &self,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<(i64, Uuid)>, ReadError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let sql = "select position, tenant from event_log.log
+                    where position > $1 order by position limit $2";
+        Ok(sqlx::query_as(sql).bind(after.0).bind(limit).fetch_all(self.pool()).await?)
+    }
+
     /// Rows of one batch with every column.
     pub async fn raw_rows_of(&self, batch: &RawBatch) -> Result<Vec<RawRow>, ReadError> {
         let sql = "select * from event_log.log where position between $1 and $2 order by position";

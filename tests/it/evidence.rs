@@ -16,7 +16,7 @@ use tlog_tiles::{Error, HashReader as _, Tile, TileHashReader, TileReader};
 use uuid::Uuid;
 
 /// A checkpoint that covers everything that is recorded now, and what verifies it.
-async fn sealed(world: &World) -> (Checkpoint, Vec<VerifierKey>) {
+pub(crate) async fn sealed(world: &World) -> (Checkpoint, Vec<VerifierKey>) {
     let head = world.log().head().await.unwrap();
     let note = until("a checkpoint of everything", || async {
         let answer = world.admin().anonymous().get("/log/v1/checkpoint").await;
@@ -40,7 +40,7 @@ fn bytes(value: &Value) -> Vec<u8> {
     BASE64.decode(value.as_str().unwrap().as_bytes()).unwrap()
 }
 
-async fn raw(client: &Client, path: &str) -> (u16, Vec<u8>) {
+pub(crate) async fn raw(client: &Client, path: &str) -> (u16, Vec<u8>) {
     let response = client.request(Method::GET, path).send().await.unwrap();
     (response.status().as_u16(), response.bytes().await.unwrap().to_vec())
 }
@@ -210,7 +210,7 @@ async fn tiles_and_entries_are_read_by_an_implementation_of_others() {
 }
 
 /// The five fields of each event of a tile of bodies; none for what is not shown.
-fn fields(mut body: &[u8]) -> Vec<[Option<Vec<u8>>; 5]> {
+pub(crate) fn fields(mut body: &[u8]) -> Vec<[Option<Vec<u8>>; 5]> {
     let mut events = Vec::new();
     while !body.is_empty() {
         events.push(std::array::from_fn(|_| {

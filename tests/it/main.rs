@@ -5,6 +5,7 @@
 mod as_of;
 mod audits;
 mod bad_input;
+mod bodies;
 mod crash;
 mod erasure;
 mod evidence;

@@ -18,12 +18,14 @@ use crate::reading::Asking;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use domain::access::Resource;
 use domain::values::OrganizationId;
 use event_log::Position;
 use event_log::tree::entry::bundle;
-use event_log::verify::RawRow;
 use std::collections::HashMap;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
 /// How many events a full tile of leaves has.
@@ -80,7 +82,11 @@ impl Tile {
 }
 
 fn refuse(problem: &Problem) -> Response {
-    (problem.code.status(), problem_body(problem)).into_response()
+    let mut response = (problem.code.status(), problem_body(problem)).into_response();
+    if problem.code == Code::Unavailable {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
 }
 
 fn nothing(what: &str) -> Problem {
@@ -92,9 +98,10 @@ fn text(body: String, cache: HeaderValue) -> Response {
     ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, cache)], body).into_response()
 }
 
-fn bytes(body: Vec<u8>, cache: HeaderValue) -> Response {
+fn bytes(body: impl Into<Bytes>, cache: HeaderValue) -> Response {
     let kind = HeaderValue::from_static("application/octet-stream");
-    ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, cache)], body).into_response()
+    let headers = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, cache)];
+    (headers, body.into()).into_response()
 }
 
 fn answer(result: Result<Response, Problem>) -> Response {
@@ -193,50 +200,98 @@ pub(crate) async fn bodies(
     let bodies = async {
         let asking = asking(&app, &parts).await?;
         asking.signed_in()?;
+        let place = app.bodies.take()?;
         let asked = leaves(&app, &path).await?;
         let first = i64::try_from(asked.index * WIDTH).unwrap_or(i64::MAX);
         let width = usize::try_from(asked.width).unwrap_or_default();
-        let rows = app.services.log().raw_rows(Position(first), width).await?;
-        Ok(bytes(visible(&asking, &rows).await?, HeaderValue::from_static("private, no-store")))
+        let body = visible(&asking, Position(first), width).await?;
+        Ok(bytes(
+            Bytes::from_owner(Placed { body, _place: place }),
+            HeaderValue::from_static("private, no-store"),
+        ))
     };
     answer(bodies.await)
 }
 
+/// How many answers with bodies are made and sent at once. A tile of events that are as large as
+/// they may be weighs some hundred megabytes, and it costs little to ask for it.
+const BODIES_AT_ONCE: usize = 4;
+
+/// The places of those answers.
+#[derive(Clone)]
+pub(crate) struct BodyPlaces(Arc<Semaphore>);
+
+impl Default for BodyPlaces {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(BODIES_AT_ONCE)))
+    }
+}
+
+impl BodyPlaces {
+    fn take(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let busy = "as many bodies as can be are being fetched just now; ask again in a second";
+        let place = Arc::clone(&self.0).try_acquire_owned();
+        place.map_err(|_| Problem::new(Code::Unavailable, busy))
+    }
+}
+
+/// What is sent; its place is free when the last of it was let go.
+struct Placed {
+    body: Vec<u8>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Placed {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+const NOT_SHOWN: [u8; 4] = u32::MAX.to_be_bytes();
+
 /// Each event as five fields, each after its length in four bytes: the header that is hashed, the
 /// payload's salt, the payload, the salt of the meta bytes, and these. A field that is not there,
-/// or not for this reader, has the length ff ff ff ff.
-async fn visible(asking: &Asking, rows: &[RawRow]) -> Result<Vec<u8>, Problem> {
+/// or not for this reader, has the length ff ff ff ff, and its body is not even loaded.
+async fn visible(asking: &Asking, after: Position, width: usize) -> Result<Vec<u8>, Problem> {
+    let log = asking.services.log();
+    let owners = log.owners(after, width).await?;
     let reads_all = asking.reads_all(Resource::Audit).await?;
     let mut may: HashMap<Uuid, bool> = HashMap::new();
+    for (_, tenant) in &owners {
+        if !may.contains_key(tenant) {
+            may.insert(*tenant, reads_all || sees(asking, *tenant).await?);
+        }
+    }
+    let is_visible = |tenant| may.get(tenant).copied().unwrap_or_default();
+    let shown = owners.iter().filter(|(_, tenant)| is_visible(tenant));
+    let shown: Vec<i64> = shown.map(|(position, _)| *position).collect();
+    let mut rows = log.raw_rows_at(&shown).await?.into_iter().peekable();
     let mut body = Vec::new();
-    for row in rows {
-        let is_visible = match may.get(&row.tenant) {
-            Some(known) => *known,
-            None if reads_all => true,
-            None => {
-                let organization = OrganizationId::new(row.tenant);
-                let may_read = match asking.may_read_of(organization, Resource::Audit).await {
-                    Ok(()) => !row.tenant.is_nil(),
-                    Err(problem) if problem.is_denial() => false,
-                    Err(problem) => return Err(problem),
-                };
-                may.insert(row.tenant, may_read);
-                may_read
-            }
+    for (position, _) in owners {
+        let Some(row) = rows.next_if(|row| row.position == position) else {
+            body.extend_from_slice(&NOT_SHOWN.repeat(5));
+            continue;
         };
         let header = row.header_bytes();
-        let fields = [&header, &row.payload_salt, &row.payload, &row.meta_salt, &row.meta];
-        for field in fields {
-            if is_visible {
-                let length = u32::try_from(field.len()).unwrap_or(u32::MAX);
-                body.extend_from_slice(&length.to_be_bytes());
-                body.extend_from_slice(field);
-            } else {
-                body.extend_from_slice(&u32::MAX.to_be_bytes());
-            }
+        for field in [&header, &row.payload_salt, &row.payload, &row.meta_salt, &row.meta] {
+            let length = u32::try_from(field.len()).unwrap_or(u32::MAX);
+            body.extend_from_slice(&length.to_be_bytes());
+            body.extend_from_slice(field);
         }
     }
     Ok(body)
+}
+
+/// Whether who may not read everybody's audit trail may read this organization's.
+async fn sees(asking: &Asking, tenant: Uuid) -> Result<bool, Problem> {
+    if tenant.is_nil() {
+        return Ok(false);
+    }
+    match asking.may_read_of(OrganizationId::new(tenant), Resource::Audit).await {
+        Ok(()) => Ok(true),
+        Err(problem) if problem.is_denial() => Ok(false),
+        Err(problem) => Err(problem),
+    }
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use axum::http::StatusCode;
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+pub(crate) use log::BodyPlaces;
 use std::net::SocketAddr;
 
 /// What every route shares.
@@ -29,6 +30,7 @@ use std::net::SocketAddr;
 pub(crate) struct App {
     pub(crate) services: Services,
     pub(crate) documents: Documents,
+    pub(crate) bodies: BodyPlaces,
 }
 
 /// Who is at the other end of the connection.

@@ -15,7 +15,7 @@ pub use error::StartError;
 pub(crate) use setup_link::has_administrator;
 
 use crate::graphql::Documents;
-use crate::http::{App, router};
+use crate::http::{App, BodyPlaces, router};
 use crate::metrics;
 use crate::reading::Services;
 use commands::flows::Flows;
@@ -123,7 +123,8 @@ impl Server {
         let keeper = evidence.map(|evidence| Keeper::start(&log, evidence));
         let flows = Flows::start(&executor);
         let workers = Workers::start(&executor, address, carries_out_actions);
-        let app = App { services, documents: Documents::new(open_schema) };
+        let documents = Documents::new(open_schema);
+        let app = App { services, documents, bodies: BodyPlaces::default() };
         let doors = Doors::open(listener, router(app), Limits::default());
         tracing::info!(%address, "listening");
         Ok(Self {
