@@ -4,8 +4,12 @@
 use crate::evidence::{fields, raw, sealed};
 use reqwest::Method;
 use sqlx::{Connection as _, Executor as _};
+use std::time::Duration;
 use tests::World;
 use tokio::task::JoinSet;
+
+/// How long an answer may take that waits for nothing.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An event as an archived partition keeps it: its body in a bundle, and the bundle is not here.
 const ARCHIVE: &str = "
@@ -57,7 +61,8 @@ async fn more_who_ask_for_bodies_at_once_than_are_served_are_told_to_come_back()
         asking.spawn(async move { request.send().await.unwrap() });
     }
     // Four wait for the database; the other one does not wait for them.
-    let turned_away = asking.join_next().await.unwrap().unwrap();
+    let first = tokio::time::timeout(PATIENCE, asking.join_next()).await;
+    let turned_away = first.expect("one is turned away").unwrap().unwrap();
     assert_eq!(turned_away.status(), 503);
     assert_eq!(turned_away.headers()["retry-after"], "1");
     let said = turned_away.text().await.unwrap();
