@@ -42,8 +42,9 @@ async fn purge(server: &Server) -> i64 {
         refused(TenancyCommand::OrganizationReactivate { organization_id }.into()).await;
     }
     let (organization_id, kind) = (None, RecordKind::Denials);
-    world.ask(RetentionCommand::RetentionPolicySet { organization_id, kind, keep_days: 30 }).await;
+    // The log's time is that of what was recorded last, at least.
     server.execute("opscenter", AHEAD).await;
+    world.ask(RetentionCommand::RetentionPolicySet { organization_id, kind, keep_days: 30 }).await;
     let keys = installation.keys().unwrap().clone();
     let later = Executor::new(installation.log().clone(), keys, Arc::new(Ahead));
     let command = RetentionCommand::RetentionPurge { organization_id, kind }.into();

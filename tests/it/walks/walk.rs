@@ -23,7 +23,7 @@ shift
 export OPS_STARTED_AS=./ops
 case $command in
     demo) exec opscenter demo --exit "$@" ;;
-    doctor | import | key) exec opscenter "$command" "$@" ;;
+    doctor | import | key | log) exec opscenter "$command" "$@" ;;
     replay) exec opscenter-replay "$@" ;;
     *) exit 64 ;;
 esac
@@ -79,7 +79,7 @@ fn step(command: &str) -> Result<Step, String> {
     match (words.next().unwrap_or_default(), words.next().unwrap_or_default()) {
         ("./ops", "demo") => Ok(Step::Demonstrate),
         ("./ops", "serve") => Ok(Step::Serve),
-        ("./ops", "doctor" | "import" | "key" | "replay") => Ok(Step::Run),
+        ("./ops", "doctor" | "import" | "key" | "log" | "replay") => Ok(Step::Run),
         ("opscenter", "doctor" | "import" | "log") => Ok(Step::Run),
         ("opscenter-replay" | "curl" | "python3", _) => Ok(Step::Run),
         ("cat" | "echo" | "head" | "tail", _) | ("LC_ALL=C", "sed") => Ok(Step::Run),

@@ -12,7 +12,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A clock that is far ahead, and the database's with it.
+/// A clock that is far ahead, and the database's with it: the log's time is that of what was
+/// recorded last, at least.
 struct Ahead;
 
 impl Clock for Ahead {
@@ -53,10 +54,10 @@ impl Signed {
         world.usage(acme, "between", "gpt-4o", 3).await;
         let before = log.head().await.unwrap().0;
         let (organization_id, kind) = (Some(acme), RecordKind::Denials);
+        signed.server.execute("opscenter", AHEAD).await;
         world
             .ask(RetentionCommand::RetentionPolicySet { organization_id, kind, keep_days: 30 })
             .await;
-        signed.server.execute("opscenter", AHEAD).await;
         let keys = installation.keys().unwrap().clone();
         let purge = Request {
             command_id: new_command_id(),
