@@ -90,9 +90,12 @@ impl EventLog {
         if leaf >= size {
             return Err(TreeError::Beyond { size, asked: leaf.saturating_add(1) });
         }
-        let path = self.span_roots(size, inclusion_spans(leaf, size)).await?;
         let place = usize::try_from(leaf % TILE_WIDTH as u64).unwrap_or_default();
-        let entries = self.entries_of(leaf / TILE_WIDTH as u64, place..place + 1).await?;
+        // Side by side: neither changes any more, once the tree has that size.
+        let (path, entries) = tokio::try_join!(
+            self.span_roots(size, inclusion_spans(leaf, size)),
+            self.entries_of(leaf / TILE_WIDTH as u64, place..place + 1),
+        )?;
         let entry = entries.into_iter().next().ok_or(TreeError::Damaged)?;
         Ok(Inclusion { entry, size, path })
     }
@@ -172,19 +175,17 @@ impl EventLog {
     /// Those of a tile of leaves that stand at some of its places, as far as the tree has them.
     async fn entries_of(&self, index: u64, places: Range<usize>) -> Result<Vec<Entry>, TreeError> {
         let tile = i64::try_from(index).map_err(|_| TreeError::Damaged)?;
-        // The edge first: it may become a tile before the tile is looked for, and not after.
-        let (size, edge): (i64, Vec<u8>) =
-            sqlx::query_as("select size, sequences from event_log.tree")
-                .fetch_one(self.pool())
-                .await?;
-        let full: Option<Option<Vec<u8>>> = sqlx::query_scalar(
-            "select sequences from event_log.tile where level = 0 and index = $1",
+        let (size, edge, full): (i64, Vec<u8>, Option<Vec<u8>>) = sqlx::query_as(
+            "select t.size, t.sequences, f.sequences from event_log.tree t
+               left join event_log.tile f on f.level = 0 and f.index = $1",
         )
         .bind(tile)
-        .fetch_optional(self.pool())
+        .fetch_one(self.pool())
         .await?;
         let sequences = match full {
-            Some(sequences) => sequences.ok_or(TreeError::Damaged)?,
+            Some(sequences) => sequences,
+            // A full tile of leaves that has none is damaged.
+            None if size >> 8 > tile => return Err(TreeError::Damaged),
             None if size >> 8 == tile => edge,
             None => Vec::new(),
         };
