@@ -5,7 +5,7 @@
 
 use crate::{EventLog, Position, ReadError, Recorded, StreamId};
 use chrono::{DateTime, Utc};
-use sqlx::postgres::PgPoolCopyExt;
+use sqlx::postgres::PgConnection;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -87,7 +87,23 @@ impl Reading {
     }
 
     async fn read(&mut self, sql: &str) -> Result<(), ReadError> {
-        let mut rows = self.log.pool().copy_out_raw(sql).await?;
+        let mut connection = self.log.pool().acquire().await?;
+        let read = self.copy(&mut connection, sql).await;
+        if !matches!(read, Ok(true)) {
+            // Rows are still on their way, and whoever got the connection next would read them.
+            connection.close_on_drop();
+        }
+        drop(connection);
+        if read? && self.is_whole && self.page.last < self.to {
+            let expected = self.page.last.next();
+            return Err(ReadError::Gap { expected, found: self.to.next() });
+        }
+        Ok(())
+    }
+
+    /// Reads all rows and hands them over; false when nobody wants any more.
+    async fn copy(&mut self, connection: &mut PgConnection, sql: &str) -> Result<bool, ReadError> {
+        let mut rows = connection.copy_out_raw(sql).await?;
         let (mut buffer, mut taken) = (Vec::new(), 0);
         while let Some(bytes) = std::future::poll_fn(|cx| rows.as_mut().poll_next(cx)).await {
             buffer.extend_from_slice(&bytes?);
@@ -99,7 +115,7 @@ impl Reading {
                 let Some(event) = row.event() else { break };
                 taken = buffer.len() - row.bytes.len();
                 if !self.take(event?).await? {
-                    return Ok(());
+                    return Ok(false);
                 }
             }
             if taken > HEADER_BYTES {
@@ -109,12 +125,11 @@ impl Reading {
             }
         }
         if self.is_whole && self.page.last < self.to {
-            let expected = self.page.last.next();
-            return Err(ReadError::Gap { expected, found: self.to.next() });
+            return Ok(true);
         }
         self.page.last = self.to;
         self.hand_over().await?;
-        Ok(())
+        Ok(true)
     }
 
     /// Takes one event in; false when nobody wants any more.

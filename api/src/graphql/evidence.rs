@@ -258,9 +258,22 @@ async fn event_proof(
     position: Option<LogPosition>,
     event_id: Option<Uuid>,
 ) -> Result<EventProof, Problem> {
-    let position = position_of(asking, position, event_id).await?;
+    asking.signed_in()?;
     let log = asking.log();
-    let covering = log.checkpoint_covering(position).await?.ok_or_else(unsigned)?;
+    let (position, covering) = match position {
+        // Asked for side by side; what covers it tells nothing to whoever may not see it.
+        Some(given) => {
+            let at = own_position(&asking.services, given, "position")?;
+            let asked = position_of(asking, position, event_id);
+            let (position, covering) = tokio::join!(asked, log.checkpoint_covering(at));
+            (position?, covering?)
+        }
+        None => {
+            let position = position_of(asking, position, event_id).await?;
+            (position, log.checkpoint_covering(position).await?)
+        }
+    };
+    let covering = covering.ok_or_else(unsigned)?;
     let inclusion = log.inclusion(position, covering.size).await?;
     let path = texts(&inclusion.path);
     let entry = BASE64.encode(&inclusion.entry.to_bytes());

@@ -2,7 +2,7 @@
 //! version, condition and claim (I5).
 
 use crate::world::*;
-use event_log::{AppendError, EventLog, Position, Receipt};
+use event_log::{AppendError, CommitMode, EventLog, Position, Receipt};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -322,4 +322,27 @@ async fn i5_one_winner_for_an_overlapping_condition_or_claim_and_no_error_for_th
             log.close().await;
         }
     }
+}
+
+#[tokio::test]
+async fn who_stops_in_the_middle_of_a_long_stretch_leaves_nothing_for_the_next_to_read() {
+    let server = Server::start().await;
+    let log = server.open(CommitMode::Barrier).await;
+    // More than the connection and the pages ahead can hold.
+    let body = vec![b'x'; 20_000];
+    for _ in 0..20 {
+        let events = (0..100).map(|_| loose(body.clone())).collect();
+        accepted(&log, command(events)).await;
+    }
+    let head = log.head().await.unwrap();
+    for _ in 0..10 {
+        let mut stretches = log.read_ahead(Position::START, head, None, 10);
+        assert_eq!(stretches.recv().await.unwrap().unwrap().events.len(), 10);
+        drop(stretches);
+        // Whoever asks next may be given the same connection.
+        assert_eq!(log.event(head).await.unwrap().unwrap().position, head);
+        let mut whole = log.read_ahead(Position(head.0 - 50), head, None, 100);
+        assert_eq!(whole.recv().await.unwrap().unwrap().events.len(), 50);
+    }
+    log.close().await;
 }

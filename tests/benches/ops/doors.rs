@@ -8,7 +8,7 @@ use crate::bulk::{copy_rate, prepare_copy};
 use crate::cluster::{Cluster, folder};
 use crate::derived;
 use crate::report::{Report, Target, percentile};
-use crate::served::{Served, program, watched};
+use crate::served::{Served, memory_of_rebuild, program, watched};
 use futures_util::StreamExt;
 use installation::{Access, Installation, Place};
 use serde_json::{Value, json};
@@ -151,7 +151,7 @@ pub(crate) async fn all(report: &mut Report) {
     of_a_gibibyte(&served, report).await;
     let data = served.data.clone();
     served.end().await;
-    of_rebuilds(&data, report).await;
+    memory_of_rebuild("usage", &data, report).await;
     let opened = Installation::open(&Place::folder(&data), Access::Write).await.expect("it opens");
     derived::rebuilds(report, opened.log()).await;
     opened.close().await;
@@ -186,17 +186,4 @@ async fn organization(served: &Served) -> String {
     let body = json!({ "query": "{ organization(slug: \"acme\") { id } }" });
     let answer = served.post("/graphql", &body).await;
     answer.pointer("/data/organization/id").and_then(Value::as_str).expect("an id").to_owned()
-}
-
-/// What the process of a rebuild holds at most, of the read models with the most events.
-async fn of_rebuilds(data: &Path, report: &mut Report) {
-    for name in ["usage", "audit_trail"] {
-        let mut command = Command::new(program("opscenter-replay"));
-        command.args(["rebuild", name, "--data"]).arg(data);
-        let (time, memory) = watched(&mut command).await;
-        report.figure(
-            &format!("rebuild {name} as a program: time, peak memory"),
-            &format!("{} s, {memory} MiB", time.as_secs()),
-        );
-    }
 }

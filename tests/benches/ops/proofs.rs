@@ -4,14 +4,14 @@
 use crate::append::new_event;
 use crate::evidence::caught_up;
 use crate::report::{Report, percentile};
-use crate::served::Served;
+use crate::served::{Served, memory_of_rebuild};
 use commands::{Clock, Executor, SystemClock, flows};
 use domain::Event;
 use domain::access::security::{CommandDenied, Event as SecurityEvent};
 use event_log::tree::keeper::Keeper;
 use event_log::{Append, CommandKey, EventLog, Position, StreamId};
 use installation::{Access, Installation, Place};
-use projections::{Runtime, definitions};
+use projections::{Runtime, Stale, definitions};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -91,6 +91,8 @@ pub(crate) async fn of_many_events(report: &mut Report) {
     through_graphql(report, &served, size).await;
     let data = served.data.clone();
     served.end().await;
+    // Every one of these events is a row of the audit trail.
+    memory_of_rebuild("audit_trail", &data, report).await;
     let _gone = std::fs::remove_dir_all(data);
 }
 
@@ -103,7 +105,11 @@ async fn settled(opened: &Installation) {
     let runtime = Runtime::start(log).await.expect("the projections");
     let all: Vec<&str> = definitions().iter().map(|definition| definition.name).collect();
     let patience = Duration::from_secs(1_200);
-    runtime.progress().wait(&all, head, patience).await.expect("to catch up");
+    // A read model is known once its tables are made.
+    while let Err(stale) = runtime.progress().wait(&all, head, patience).await {
+        assert!(matches!(stale, Stale::Unknown { .. }), "{stale}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     runtime.stop().await;
     let mut owner = opened.owner().await.expect("an owner");
     let vacuum = "vacuum analyze event_log.log, event_log.tile";

@@ -1,6 +1,7 @@
 //! A demonstration served by the built program, and programs whose memory is watched.
 
 use crate::cluster::folder;
+use crate::report::Report;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -111,4 +112,15 @@ pub(crate) async fn watched(command: &mut Command) -> (Duration, u64) {
             _ = looks.tick() => most = most.max(memory_of(id, "VmHWM")),
         }
     }
+}
+
+/// What the process of a rebuild holds at most.
+pub(crate) async fn memory_of_rebuild(name: &str, data: &Path, report: &mut Report) {
+    let mut command = Command::new(program("opscenter-replay"));
+    command.args(["rebuild", name, "--data"]).arg(data);
+    let (time, memory) = watched(&mut command).await;
+    report.figure(
+        &format!("rebuild {name} as a program: time, peak memory"),
+        &format!("{} s, {memory} MiB", time.as_secs()),
+    );
 }
