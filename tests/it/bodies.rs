@@ -1,7 +1,7 @@
 //! Bodies of events through the front door: what is not shown is not loaded, and the door serves
 //! no more at once than it can.
 
-use crate::evidence::{fields, raw, sealed};
+use crate::evidence::{fields, raw, sealed, two_organizations};
 use reqwest::Method;
 use sqlx::{Connection as _, Executor as _};
 use std::time::Duration;
@@ -25,14 +25,7 @@ const ARCHIVE: &str = "
 
 #[tokio::test]
 async fn bodies_that_the_reader_may_not_see_are_not_even_loaded() {
-    let world = World::furnished().await;
-    let (user, owner) = world.user("olga", &[]).await;
-    let organization = world.organization("acme", "free", &user).await;
-    let (other, _) = world.user("otto", &[]).await;
-    let foreign = world.organization("rival", "free", &other).await;
-    world.grant(&organization, "5").await;
-    world.grant(&foreign, "7").await;
-    let (checkpoint, _) = sealed(&world).await;
+    let (world, owner, _, checkpoint) = two_organizations().await;
     world.postgres().execute(ARCHIVE).await;
     let path = format!("/log/v1/bodies/000.p/{}", checkpoint.size().min(255));
     let (status, own) = raw(&owner, &path).await;

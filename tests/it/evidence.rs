@@ -227,8 +227,9 @@ pub(crate) fn fields(mut body: &[u8]) -> Vec<[Option<Vec<u8>>; 5]> {
     events
 }
 
-#[tokio::test]
-async fn bodies_are_shown_to_whoever_may_read_them_and_fit_the_entries() {
+/// Two organizations that were granted credits, 5 and then 7, and what was signed of them; with the
+/// first and its owner.
+pub(crate) async fn two_organizations() -> (World, Client, String, Checkpoint) {
     let world = World::furnished().await;
     let (user, owner) = world.user("olga", &[]).await;
     let organization = world.organization("acme", "free", &user).await;
@@ -237,6 +238,12 @@ async fn bodies_are_shown_to_whoever_may_read_them_and_fit_the_entries() {
     world.grant(&organization, "5").await;
     world.grant(&foreign, "7").await;
     let (checkpoint, _) = sealed(&world).await;
+    (world, owner, organization, checkpoint)
+}
+
+#[tokio::test]
+async fn bodies_are_shown_to_whoever_may_read_them_and_fit_the_entries() {
+    let (world, owner, organization, checkpoint) = two_organizations().await;
     let width = checkpoint.size().min(255);
     let path = format!("/log/v1/bodies/000.p/{width}");
     assert_eq!(raw(&world.admin().anonymous(), &path).await.0, 401);

@@ -213,11 +213,8 @@ impl Clock for Ahead {
 #[tokio::test]
 async fn what_is_due_is_told_by_the_logs_time_whatever_time_the_server_has() {
     let world = World::on_tier("free").await;
-    let nobody = AccessCommand::UserActivate { user_id: UserId::new(Uuid::nil()) };
-    world.asks(nobody).await.unwrap_err();
-    let (organization_id, kind, keep_days) = (None, RecordKind::Denials, 1);
-    let set = RetentionCommand::RetentionPolicySet { organization_id, kind, keep_days };
-    world.asks(set).await.unwrap();
+    world.refuses_and_keeps_that(1).await;
+    let (organization_id, kind) = (None, RecordKind::Denials);
     let ahead = executor_with(&world.server, Arc::new(Ahead)).await;
     let purge = || request(&system(), RetentionCommand::RetentionPurge { organization_id, kind });
     let nothing = ahead.execute(purge()).await.unwrap();
@@ -232,11 +229,8 @@ async fn what_is_due_is_told_by_the_logs_time_whatever_time_the_server_has() {
 #[tokio::test]
 async fn why_the_log_refuses_a_purge_is_told_and_recorded() {
     let world = World::on_tier("free").await;
-    let nobody = AccessCommand::UserActivate { user_id: UserId::new(Uuid::nil()) };
-    world.asks(nobody).await.unwrap_err();
-    let (organization_id, kind, keep_days) = (None, RecordKind::Denials, 1);
-    let set = RetentionCommand::RetentionPolicySet { organization_id, kind, keep_days };
-    world.asks(set).await.unwrap();
+    world.refuses_and_keeps_that(1).await;
+    let (organization_id, kind) = (None, RecordKind::Denials);
     // The database has a mind of its own on what may go.
     let later = "create or replace function event_log.clock() returns timestamptz
         language sql volatile as $$select clock_timestamp() + interval '2 days'$$;

@@ -12,7 +12,6 @@ use event_log::Position;
 use sqlx::{Connection, PgConnection};
 use std::time::Duration;
 use tokio::task::JoinHandle;
-use uuid::Uuid;
 
 /// What everybody who appends waits for, held by the test.
 struct Line {
@@ -128,11 +127,7 @@ fn purge() -> RetentionCommand {
 /// A world whose platform has refused something that may be purged by now.
 async fn with_old_denials() -> World {
     let world = World::on_tier("professional").await;
-    let nobody = AccessCommand::UserActivate { user_id: UserId::new(Uuid::nil()) };
-    world.asks(nobody).await.unwrap_err();
-    let (organization_id, kind, keep_days) = (None, RecordKind::Denials, 30);
-    let set = RetentionCommand::RetentionPolicySet { organization_id, kind, keep_days };
-    world.asks(set).await.unwrap();
+    world.refuses_and_keeps_that(30).await;
     world.server.execute(LATER).await;
     // The log's time goes on with what it records.
     world.grant("1").await;

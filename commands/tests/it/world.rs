@@ -2,13 +2,15 @@
 
 use commands::{
     AccessCommand, CatalogueCommand, Clock, Command, CreditCommand, Executor, Failure, NewKey,
-    Outcome, Request, Subject, SystemClock, TenancyCommand, flows, new_command_id,
+    Outcome, Request, RetentionCommand, Subject, SystemClock, TenancyCommand, flows,
+    new_command_id,
 };
 use commands::{Caller, UsageItem};
 use domain::catalogue::model::{ModelPriced, TokenPrice};
 use domain::catalogue::standard;
 use domain::credits::{Account, GrantKind, GrantSource};
 use domain::identity::api_key::{PrintedKey, hash_secret};
+use domain::retention::RecordKind;
 use domain::tenancy::OrganizationRole;
 use domain::values::{Code, Credits, OrganizationId, Text, UserId};
 use domain::{Event, fold};
@@ -67,6 +69,15 @@ impl World {
 
     pub(crate) async fn asks(&self, command: impl Into<Command>) -> Result<Outcome, Failure> {
         self.executor.execute(request(&system(), command)).await
+    }
+
+    /// Refuses somebody something, and has what is kept of that kept for so many days.
+    pub(crate) async fn refuses_and_keeps_that(&self, keep_days: u32) {
+        let nobody = AccessCommand::UserActivate { user_id: UserId::new(Uuid::nil()) };
+        self.asks(nobody).await.unwrap_err();
+        let (organization_id, kind) = (None, RecordKind::Denials);
+        let set = RetentionCommand::RetentionPolicySet { organization_id, kind, keep_days };
+        self.asks(set).await.unwrap();
     }
 
     async fn publish_catalogue(&self) {
