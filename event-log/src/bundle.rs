@@ -123,11 +123,11 @@ pub struct Fault {
 }
 
 impl Fault {
-    fn content(position: i64, problem: impl Into<String>) -> Self {
+    pub(crate) fn content(position: i64, problem: impl Into<String>) -> Self {
         Self { class: Class::Content, position, problem: problem.into() }
     }
 
-    fn signature(position: i64, problem: impl Into<String>) -> Self {
+    pub(crate) fn signature(position: i64, problem: impl Into<String>) -> Self {
         Self { class: Class::Signature, position, problem: problem.into() }
     }
 

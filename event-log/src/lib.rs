@@ -36,6 +36,7 @@ pub mod secret_file;
 mod settled;
 pub mod signing_keys;
 mod snapshots;
+pub mod tlog_proof;
 pub mod tree;
 mod usage;
 mod usage_call;

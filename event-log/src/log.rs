@@ -13,14 +13,19 @@ use crate::settled::OnDisk;
 use crate::tree::guard::Halt;
 use crate::usage::{UsageBatch, UsageReceipt, content_key};
 use crate::writer::Writer;
-use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection, PgPool};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
+
+/// How long after its last use a connection is taken without asking the database whether it still
+/// answers, which takes as long as a small question does. A database that went away in so short a
+/// time is not back yet, so that a new connection would be refused as well.
+const TRUSTED_FOR: Duration = Duration::from_millis(100);
 
 /// How an append becomes durable. The results are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -167,6 +172,15 @@ impl EventLog {
             // One more for the listener, which never gives its connection back.
             .max_connections(settings.read_connections + 1)
             .acquire_timeout(Duration::from_secs(10))
+            .test_before_acquire(false)
+            .before_acquire(|connection, about| {
+                Box::pin(async move {
+                    if about.idle_for >= TRUSTED_FOR {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .connect_with(settings.connect.clone().application_name("opscenter"))
             .await
             .map_err(OpenError::Unreachable)?;

@@ -8,7 +8,9 @@
 mod bundle;
 mod derived;
 mod describe;
+mod evidence;
 mod file;
+mod proof;
 pub(crate) mod tables;
 mod tree;
 mod walk;
@@ -37,14 +39,16 @@ Examples:
   opscenter-replay events --raw > log.jsonl        # on the machine with the database
   opscenter-replay verify --from log.jsonl         # on any other machine
   opscenter-replay verify acme.bundle --policy policy.txt            # anywhere, without network
+  opscenter-replay verify proof.txt --policy policy.txt              # of one event, as from the API
   opscenter-replay verify --expect-head 19412 --expect-chain 3fe1…   # noted last month")]
 pub(crate) struct Options {
-    /// Verify a bundle that `export` wrote, without database and network
-    #[arg(value_name = "BUNDLE", requires = "policy",
+    /// Verify a bundle that `export` wrote, or the proof of an event from the API, without database
+    /// and network; - is standard input
+    #[arg(value_name = "FILE", requires = "policy",
           conflicts_with_all = ["from", "expect_head", "expect_chain"])]
-    pub(crate) bundle: Option<PathBuf>,
-    /// Whose signatures are taken for a bundle: a file of `log`, `witness`, `group`, `quorum` lines
-    #[arg(long, value_name = "FILE", requires = "bundle")]
+    pub(crate) file: Option<PathBuf>,
+    /// Whose signatures are taken for it: a file of `log`, `witness`, `group`, `quorum` lines
+    #[arg(long, value_name = "FILE", requires = "file")]
     pub(crate) policy: Option<PathBuf>,
     /// Verify a file that `events --raw` wrote instead of the database; - is standard input
     #[arg(long, value_name = "FILE")]
@@ -167,8 +171,8 @@ impl Beside {
 /// # Errors
 /// [`Failure::Problem`] when the log is not what was recorded.
 pub(crate) async fn run(options: &Options, place: &Place, out: Out<'_>) -> Result<(), Failure> {
-    if let (Some(path), Some(policy)) = (&options.bundle, &options.policy) {
-        return bundle::run(path, policy, options.json, out).await;
+    if let (Some(path), Some(policy)) = (&options.file, &options.policy) {
+        return evidence::run(path, policy, options.json, out).await;
     }
     let expected = Expected { head: options.expect_head, chain: options.expect_chain };
     let started = Instant::now();

@@ -41,6 +41,8 @@ pub(super) struct Places {
     versions: HashMap<u128, i64>,
     counts: HashMap<Uuid, i64>,
     pub(super) events: u64,
+    /// The last of those, without the neighbours.
+    pub(super) last: Option<Entry>,
     pub(super) batches: u64,
     /// The first position that no checkpoint has proved yet.
     pub(super) unproved: Option<i64>,
@@ -59,6 +61,7 @@ impl Places {
             versions: HashMap::new(),
             counts: HashMap::new(),
             events: 0,
+            last: None,
             batches: 0,
             unproved: None,
         }
@@ -94,11 +97,6 @@ impl Places {
     /// The chain, where the batches so far give it.
     pub(super) fn chain(&self) -> Option<Hash> {
         self.chain.filter(|_| self.manifest.scope == Scope::All && self.batches > 0)
-    }
-
-    /// When the last event was recorded.
-    pub(super) fn recorded_at(&self) -> Option<i64> {
-        self.before.map(|entry| entry.recorded_at_micros)
     }
 
     /// Nothing but a batch's own events may come before it is whole.
@@ -149,6 +147,7 @@ impl Places {
             self.in_batch(&event.entry)?;
         }
         self.events += 1;
+        self.last = Some(event.entry);
         self.unproved.get_or_insert(next);
         self.leaves.push(event.leaf);
         Ok(())

@@ -8,6 +8,7 @@ use super::record::Checked;
 use super::{Fault, Kind};
 use crate::evidence::Hash;
 use crate::note::{Checkpoint, Cosignature, Note, Policy, VerifierKey};
+use crate::tree::entry::Entry;
 use std::io::{self, Read};
 use std::sync::mpsc::sync_channel;
 use uuid::Uuid;
@@ -59,8 +60,8 @@ pub struct Summary {
     pub events: u64,
     /// How many whole batches.
     pub batches: u64,
-    /// When the last of the events was recorded, in microseconds since 1970.
-    pub recorded_at_micros: Option<i64>,
+    /// The last of the events.
+    pub last: Option<Entry>,
     /// How many checkpoints were proved.
     pub checkpoints: u64,
     /// The last checkpoint that was proved.
@@ -283,13 +284,8 @@ impl Walk<'_> {
         places.unproved = None;
         let cosignatures = policy.cosignatures(&note);
         if is_last {
-            if !policy.is_met(&cosignatures) {
-                let quorum = policy.quorum().unwrap_or_default();
-                return Err(forged(format!(
-                    "the checkpoint is not sealed: {} of the policy's witnesses signed it, and the \
-                     quorum {quorum} asks for others",
-                    cosignatures.len()
-                )));
+            if let Some(problem) = policy.unmet(&cosignatures) {
+                return Err(forged(problem));
             }
             let tenants = found.tenants();
             self.stage = Stage::Proved(tenants.ok_or_else(|| {
@@ -373,7 +369,7 @@ impl Walk<'_> {
         if let Some(places) = &self.places {
             self.summary.events = places.events;
             self.summary.batches = places.batches;
-            self.summary.recorded_at_micros = places.recorded_at();
+            self.summary.last = places.last;
         }
         self.summary.purged = self.gaps.authorised();
         self.summary

@@ -79,16 +79,15 @@ impl Policy {
         note.cosignatures(&self.witnesses)
     }
 
-    /// Whether these cosignatures are what is asked for.
+    /// What is wrong, in words, where these cosignatures are not those that are asked for.
     #[must_use]
-    pub fn is_met(&self, cosigned: &[Cosignature]) -> bool {
-        self.quorum.as_ref().is_none_or(|name| self.holds(name, cosigned))
-    }
-
-    /// The name of the quorum, where one is asked for.
-    #[must_use]
-    pub fn quorum(&self) -> Option<&str> {
-        self.quorum.as_deref()
+    pub fn unmet(&self, cosigned: &[Cosignature]) -> Option<String> {
+        let quorum = self.quorum.as_ref().filter(|name| !self.holds(name, cosigned))?;
+        Some(format!(
+            "the checkpoint is not sealed: {} of the policy's witnesses signed it, and the quorum \
+             {quorum} asks for others",
+            cosigned.len()
+        ))
     }
 
     fn holds(&self, name: &str, cosigned: &[Cosignature]) -> bool {
@@ -244,7 +243,7 @@ mod tests {
 
     fn is_met(quorum: &str, by: &[u8]) -> bool {
         let policy: Policy = text_of(quorum).parse().unwrap();
-        policy.is_met(&policy.cosignatures(&note(by)))
+        policy.unmet(&policy.cosignatures(&note(by))).is_none()
     }
 
     #[test]

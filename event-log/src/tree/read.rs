@@ -1,8 +1,8 @@
 //! Reading the tree: tiles, entries, roots and proofs, as of any size it has had.
 //!
 //! Everything is worked out from the stored tiles and the edge; the log's rows are needed for
-//! entries only. A tree only grows, so that what is read in two steps still fits together: the edge
-//! is read first, and a tile that was filled since has the same hashes at its beginning.
+//! entries only. A tree only grows, so that what is read in several statements still fits together:
+//! what a tree of some size has does not change any more.
 
 use super::edge::{Edge, InTile, TILE_WIDTH};
 use super::entry::Entry;
@@ -121,37 +121,36 @@ impl EventLog {
     }
 
     async fn fetch(&self, size: u64, wanted: &BTreeSet<(u8, u64)>) -> Result<Fetched, TreeError> {
-        let mut connection = self.pool().acquire().await?;
-        let (grown, edge): (i64, Vec<u8>) = sqlx::query_as("select size, edge from event_log.tree")
-            .fetch_one(&mut *connection)
-            .await?;
+        let (levels, indexes): (Vec<i16>, Vec<i64>) = wanted
+            .iter()
+            .map(|(level, index)| (i16::from(*level), i64::try_from(*index).unwrap_or(i64::MAX)))
+            .unzip();
+        // One statement sees the edge and the tiles of one moment.
+        let (grown, edge, places, nodes): (i64, Vec<u8>, Vec<i64>, Vec<Vec<u8>>) = sqlx::query_as(
+            "select tree.size, tree.edge, found.places, found.nodes
+               from event_log.tree,
+                    (select coalesce(array_agg(w.place), '{}') as places,
+                            coalesce(array_agg(t.nodes), '{}') as nodes
+                       from unnest($1::smallint[], $2::bigint[])
+                              with ordinality as w (level, index, place)
+                       join event_log.tile t using (level, index)) found",
+        )
+        .bind(levels)
+        .bind(indexes)
+        .fetch_one(self.pool())
+        .await?;
         let grown = u64::try_from(grown).map_err(|_| TreeError::Damaged)?;
         if size > grown {
             return Err(TreeError::Beyond { size: grown, asked: size });
         }
         let edge = Edge::from_bytes(grown, &edge).ok_or(TreeError::Damaged)?;
-        let (levels, indexes): (Vec<i16>, Vec<i64>) = wanted
-            .iter()
-            .map(|(level, index)| (i16::from(*level), i64::try_from(*index).unwrap_or(i64::MAX)))
-            .unzip();
-        let rows: Vec<(i16, i64, Vec<u8>)> = sqlx::query_as(
-            "select t.level, t.index, t.nodes from event_log.tile t
-               join unnest($1::smallint[], $2::bigint[]) as w (level, index)
-              using (level, index)",
-        )
-        .bind(levels)
-        .bind(indexes)
-        .fetch_all(&mut *connection)
-        .await?;
-        let mut tiles = HashMap::new();
-        for (level, index, nodes) in rows {
-            let place = u8::try_from(level).ok().zip(u64::try_from(index).ok());
-            tiles.insert(
-                place.ok_or(TreeError::Damaged)?,
-                hashes_from(&nodes).ok_or(TreeError::Damaged)?,
-            );
-        }
-        Ok(Fetched { edge, tiles })
+        let wanted: Vec<(u8, u64)> = wanted.iter().copied().collect();
+        let tile = |(place, nodes): (&i64, &Vec<u8>)| {
+            let place = usize::try_from(*place - 1).ok()?;
+            Some((*wanted.get(place)?, hashes_from(nodes)?))
+        };
+        let tiles: Option<_> = places.iter().zip(&nodes).map(tile).collect();
+        Ok(Fetched { edge, tiles: tiles.ok_or(TreeError::Damaged)? })
     }
 
     /// The first hashes of a tile of a tree: all 256, or as many as the edge has. None when there

@@ -1,87 +1,31 @@
-//! `verify BUNDLE`: what a bundle is worth, without database and network.
-//!
-//! The process ends with 0 when it is whole, 10 when it is whole but for bodies that were purged by
-//! a recorded decision, 20 when something was changed, 21 when it is not signed as the policy asks,
-//! 22 when something is missing, and 30 when the figures in it are not what its events give. What
-//! is wrong first is named by position.
+//! A bundle: everything in it is hashed again, and its figures are worked out again.
 
+use super::evidence::{Input, Verdict, print_signed, recorded_at, signed_json};
+use crate::Failure;
 use crate::export::Figures;
 use crate::output::{Out, progress, thousands};
 use crate::totals::{self, Totals};
-use crate::{Failure, moment};
-use chrono::DateTime;
 use data_encoding::HEXLOWER;
 use domain::Event;
 use event_log::Position;
 use event_log::bundle::{self, Class, Fault, Fold, Manifest, Outcome, Scope, Seen, Summary};
-use event_log::note::{Cosignature, Policy};
+use event_log::note::Policy;
 use serde_json::{Value, json};
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
 use std::time::{Duration, Instant};
-
-/// What a bundle is worth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    Whole,
-    WholeWithGaps,
-    Changed,
-    Unsigned,
-    Incomplete,
-    ReplayDiffers,
-}
-
-impl Verdict {
-    fn of(outcome: &Outcome, differs: Option<&Fault>) -> Self {
-        match (outcome.fault.as_ref().map(|fault| fault.class), differs) {
-            (Some(Class::Content), _) => Self::Changed,
-            (Some(Class::Signature), _) => Self::Unsigned,
-            (Some(Class::Incomplete), _) => Self::Incomplete,
-            (None, Some(_)) => Self::ReplayDiffers,
-            (None, None) if outcome.summary.purged > 0 => Self::WholeWithGaps,
-            (None, None) => Self::Whole,
-        }
-    }
-
-    /// What the process ends with.
-    const fn code(self) -> u8 {
-        match self {
-            Self::Whole => 0,
-            Self::WholeWithGaps => 10,
-            Self::Changed => 20,
-            Self::Unsigned => 21,
-            Self::Incomplete => 22,
-            Self::ReplayDiffers => 30,
-        }
-    }
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Whole => "whole",
-            Self::WholeWithGaps => "whole_with_authorised_gaps",
-            Self::Changed => "content",
-            Self::Unsigned => "signature",
-            Self::Incomplete => "incomplete",
-            Self::ReplayDiffers => "replay",
-        }
-    }
-}
 
 /// Verifies a bundle and says what it is worth.
 ///
 /// # Errors
-/// [`Failure::Verdict`] where it is not whole in every part, [`Failure::File`] and
-/// [`Failure::Usage`] where bundle or policy cannot be read.
+/// [`Failure::Verdict`] where it is not whole in every part, [`Failure::File`] where it cannot be
+/// read.
 pub(super) async fn run(
-    path: &Path,
-    policy: &Path,
+    input: Input,
+    policy: Policy,
     as_json: bool,
     out: Out<'_>,
 ) -> Result<(), Failure> {
-    let policy = read_policy(policy)?;
-    let (path, started) = (path.to_owned(), Instant::now());
-    let verified = tokio::task::spawn_blocking(move || verify(&path, &policy)).await;
+    let started = Instant::now();
+    let verified = tokio::task::spawn_blocking(move || verify(input, &policy)).await;
     let (outcome, mut replay) =
         verified.map_err(|error| Failure::Problem(format!("verifying broke off: {error}")))??;
     if outcome.fault.is_none() {
@@ -100,25 +44,12 @@ pub(super) async fn run(
     }
 }
 
-fn read_policy(path: &Path) -> Result<Policy, Failure> {
-    let shown = path.display().to_string();
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| Failure::File { path: shown.clone(), source })?;
-    text.parse().map_err(|error| Failure::Usage(format!("{shown}: {error}")))
-}
-
-fn verify(path: &Path, policy: &Policy) -> Result<(Outcome, Replay), Failure> {
-    let failed = |source| Failure::File { path: path.display().to_string(), source };
-    let (input, length): (Box<dyn Read + Send>, i64) = if path.as_os_str() == "-" {
-        (Box::new(std::io::stdin()), -1)
-    } else {
-        let file = File::open(path).map_err(failed)?;
-        let length = file.metadata().map_err(failed)?.len();
-        (Box::new(file), i64::try_from(length).unwrap_or(-1))
-    };
-    let bar = progress(length, "bytes");
+fn verify(input: Input, policy: &Policy) -> Result<(Outcome, Replay), Failure> {
+    let Input { reader, length, name } = input;
+    let bar = progress(length.and_then(|length| i64::try_from(length).ok()).unwrap_or(-1), "bytes");
     let mut replay = Replay::default();
-    let outcome = bundle::verify(bar.wrap_read(input), policy, &mut replay).map_err(failed)?;
+    let outcome = bundle::verify(bar.wrap_read(reader), policy, &mut replay)
+        .map_err(|source| Failure::File { path: name, source })?;
     bar.finish_and_clear();
     Ok((outcome, replay))
 }
@@ -204,7 +135,12 @@ struct Report {
 
 impl Report {
     fn verdict(&self) -> Verdict {
-        Verdict::of(&self.outcome, self.replay.fault.as_ref())
+        match (&self.outcome.fault, &self.replay.fault) {
+            (Some(fault), _) => fault.class.into(),
+            (None, Some(_)) => Verdict::ReplayDiffers,
+            (None, None) if self.outcome.summary.purged > 0 => Verdict::WholeWithGaps,
+            (None, None) => Verdict::Whole,
+        }
     }
 
     /// The first thing that is wrong.
@@ -248,12 +184,13 @@ impl Report {
             "events_per_second": self.rate(),
         });
         if let Some(checkpoint) = checkpoint {
-            answer["checkpoint"] = json!({
-                "origin": checkpoint.origin(),
-                "size": checkpoint.size(),
-                "root": HEXLOWER.encode(checkpoint.root()),
-                "signed_by": summary.signers.iter().map(key).collect::<Vec<_>>(),
-                "witnessed_by": summary.cosignatures.iter().map(cosigned).collect::<Vec<_>>(),
+            answer["checkpoint"] = signed_json(checkpoint, &summary.signers, &summary.cosignatures);
+        }
+        if let Some(last) = &summary.last {
+            answer["last"] = json!({
+                "position": last.position,
+                "recorded_at": recorded_at(last),
+                "event_hash": HEXLOWER.encode(&last.event_hash),
             });
         }
         if let Some(count) = summary.count {
@@ -280,18 +217,17 @@ impl Report {
             writeln!(out, "of           {whose}, positions {} to {}", manifest.from, manifest.to)?;
         }
         writeln!(out, "events       {}", thousands(summary.events))?;
-        if let Some(last) = summary.recorded_at_micros.and_then(DateTime::from_timestamp_micros) {
-            writeln!(out, "last one     {}", moment::printed(last))?;
+        if let Some(last) = &summary.last {
+            writeln!(out, "last one     {}", recorded_at(last).unwrap_or_default())?;
+            if summary.events == 1 {
+                writeln!(out, "hash         {}", HEXLOWER.encode(&last.event_hash))?;
+            }
         }
         if let Some(count) = summary.count {
             writeln!(out, "of theirs    {}, as is signed", thousands(count.unsigned_abs()))?;
         }
         if let Some(checkpoint) = &summary.checkpoint {
-            let names: Vec<String> = summary.signers.iter().map(key).collect();
-            writeln!(out, "checkpoint   {}, signed by {}", checkpoint.size(), names.join(", "))?;
-        }
-        for Cosignature { name, timestamp } in &summary.cosignatures {
-            writeln!(out, "witness      {name}, at {}", seconds(*timestamp))?;
+            print_signed(checkpoint, &summary.signers, &summary.cosignatures, out)?;
         }
         if summary.purged > 0 {
             writeln!(out, "purged       {} bodies, as recorded", thousands(summary.purged))?;
@@ -306,18 +242,4 @@ impl Report {
         }
         Ok(())
     }
-}
-
-fn key(key: &event_log::note::VerifierKey) -> String {
-    format!("{}+{}", key.name(), key.key_id())
-}
-
-fn cosigned(cosignature: &Cosignature) -> Value {
-    json!({ "name": cosignature.name.as_str(), "at": seconds(cosignature.timestamp) })
-}
-
-/// A time of a witness, as text.
-fn seconds(timestamp: u64) -> String {
-    let at = i64::try_from(timestamp).ok().and_then(|at| DateTime::from_timestamp(at, 0));
-    at.map_or_else(|| timestamp.to_string(), moment::printed)
 }

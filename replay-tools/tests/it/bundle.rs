@@ -1,12 +1,13 @@
 //! Bundles: exported from a real log with real signatures, verified without database and network.
 //!
 //! What an attacker can do to the bytes is in `bundle/mutations.rs`, what a bundle shows of others
-//! in `bundle/privacy.rs`, which bodies may be gone in `bundle/gaps.rs`, and what a stranger says
-//! in `bundle/stranger.rs`.
+//! in `bundle/privacy.rs`, which bodies may be gone in `bundle/gaps.rs`, what a stranger says in
+//! `bundle/stranger.rs`, and the proof of one event in `bundle/proof.rs`.
 
 mod gaps;
 mod mutations;
 mod privacy;
+mod proof;
 mod stranger;
 
 use crate::server::{Said, Server, bare_tool, new_folder, said};
