@@ -101,7 +101,14 @@ mod tests {
     #[test]
     fn a_line_keeps_what_would_end_it_and_tells_nothing_from_an_empty_text() {
         let columns = &[("a", "text"), ("b", "jsonb"), ("c", "text"), ("d", "text")];
-        let spec = TableSpec { name: "it", key: &["a"], columns, indexes: &[], history: None };
+        let spec = TableSpec {
+            name: "it",
+            key: &["a"],
+            columns,
+            writing: &[],
+            indexes: &[],
+            history: None,
+        };
         let mut text = String::new();
         let row = json!({"a": "one\ttwo\\\n\r", "b": "it\"s", "c": null, "d": ""});
         line(spec, &row, &mut text);

@@ -138,6 +138,7 @@ pub async fn install(pool: &PgPool, definitions: &[Definition]) -> Result<(), sq
         if shown(&mut transaction, definition.name, false).await?.is_none() {
             let generation = next_generation(&mut transaction, definition.name).await?;
             rows_sql::create_tables(&mut transaction, definition, generation).await?;
+            rows_sql::create_keys(&mut transaction, definition, generation).await?;
             rows_sql::create_indexes(&mut transaction, definition, generation).await?;
             rows_sql::show(&mut transaction, definition, generation).await?;
             insert(&mut transaction, definition, generation, Position::START).await?;

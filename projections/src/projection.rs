@@ -157,7 +157,8 @@ impl Definition {
     #[must_use]
     pub fn layout(&self) -> String {
         let table = |spec: TableSpec| {
-            let TableSpec { name, key, columns, indexes, history: _ } = spec;
+            let TableSpec { name, key, columns, writing, indexes, history: _ } = spec;
+            let indexes: Vec<&str> = writing.iter().chain(indexes).copied().collect();
             format!("{name} {key:?} {columns:?} {indexes:?}")
         };
         let tables: Vec<String> = self.tables().into_iter().map(table).collect();

@@ -53,8 +53,8 @@ pub(crate) async fn create_tables(
     Ok(())
 }
 
-/// Adds keys and indexes, and lets the planner know what is in the tables.
-pub(crate) async fn create_indexes(
+/// Adds the keys and indexes that writing needs, and lets the planner know what is in the tables.
+pub(crate) async fn create_keys(
     connection: &mut PgConnection,
     definition: &Definition,
     generation: i32,
@@ -62,6 +62,22 @@ pub(crate) async fn create_indexes(
     for spec in definition.tables() {
         let (table, key) = (table_of(spec, generation), spec.key.join(", "));
         run(connection, format!("alter table {table} add primary key ({key})")).await?;
+        for index in spec.writing {
+            run(connection, format!("create index on {table} ({index})")).await?;
+        }
+        run(connection, format!("analyze {table}")).await?;
+    }
+    Ok(())
+}
+
+/// Adds the indexes that readers need, and lets the planner know what is in the tables by then.
+pub(crate) async fn create_indexes(
+    connection: &mut PgConnection,
+    definition: &Definition,
+    generation: i32,
+) -> Result<(), sqlx::Error> {
+    for spec in definition.tables() {
+        let table = table_of(spec, generation);
         for index in spec.indexes {
             let index = match index.strip_prefix("using ") {
                 Some(index) => format!("create index on {table} using {index}"),

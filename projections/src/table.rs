@@ -28,6 +28,8 @@ pub struct TableSpec {
     pub key: &'static [&'static str],
     /// Every column with its SQL type.
     pub columns: &'static [(&'static str, &'static str)],
+    /// What is indexed because rows are found by it when they are written: column lists.
+    pub writing: &'static [&'static str],
     /// What else is indexed: column lists, without parentheses; or, after `using`, any index.
     pub indexes: &'static [&'static str],
     /// Where every version of its rows is kept, with the positions between which it was valid: then

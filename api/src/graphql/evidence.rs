@@ -13,6 +13,7 @@ use event_log::evidence::Hash;
 use event_log::tlog_proof::TlogProof;
 use event_log::tree::signed::SignedCheckpoint;
 use event_log::witness::{Sealing, WitnessStanding};
+use futures_util::future::Either;
 use uuid::Uuid;
 
 /// A witness that signed a checkpoint.
@@ -222,20 +223,22 @@ async fn position_of(
     position: Option<LogPosition>,
     event_id: Option<Uuid>,
 ) -> Result<Position, Problem> {
-    let unknown = |name: &str| Problem::not_found("event", name);
+    let log = asking.log();
     let (event, name) = match (position, event_id) {
         (Some(given), None) => {
             let position = own_position(&asking.services, given, "position")?;
-            (asking.log().event(position).await?, position.to_string())
+            (Either::Left(log.event(position)), position.to_string())
         }
-        (None, Some(id)) => (asking.log().event_by_id(id).await?, id.to_string()),
+        (None, Some(id)) => (Either::Right(log.event_by_id(id)), id.to_string()),
         (Some(_), Some(_)) | (None, None) => {
             return Err(Problem::input("position", "give a position or an event's id"));
         }
     };
+    let (event, reads_all) = tokio::join!(event, asking.reads_all(Resource::Audit));
     // Whoever may not see an event is not told whether there is one.
-    let Some(event) = event else { return Err(unknown(&name)) };
-    if !asking.reads_all(Resource::Audit).await? {
+    let unknown = || Problem::not_found("event", &name);
+    let event = event?.ok_or_else(unknown)?;
+    if !reads_all? {
         let organization = OrganizationId::new(event.tenant);
         let hidden = event.tenant.is_nil()
             || match asking.may_read_of(organization, Resource::Audit).await {
@@ -244,7 +247,7 @@ async fn position_of(
                 Err(problem) => return Err(problem),
             };
         if hidden {
-            return Err(unknown(&name));
+            return Err(unknown());
         }
     }
     Ok(event.position)

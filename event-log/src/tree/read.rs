@@ -6,13 +6,13 @@
 
 use super::edge::{Edge, InTile, TILE_WIDTH};
 use super::entry::Entry;
-use super::grow::sequences_from;
 use super::hash::{Span, consistency_spans, inclusion_spans, root_of};
 use super::organizations::{CountProof, Organizations};
 use crate::evidence::{Hash, micros};
 use crate::{EventLog, Position};
 use chrono::{DateTime, Utc};
 use sqlx::Row;
+use sqlx::postgres::PgRow;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use uuid::Uuid;
@@ -34,6 +34,44 @@ pub enum TreeError {
     /// What is stored is not what a tree of its size has.
     #[error("what is stored of the tree is not whole; verify the log")]
     Damaged,
+}
+
+/// The entries of some leaves, and how many the tree has. Where it has none of them, there is one
+/// row that has no position. The numbers within organizations lie in the tile, or beside the edge
+/// until it is full.
+const ENTRIES: &str = "
+select known.size, found.*,
+       substring(known.sequences from ((found.position - 1) % 256 * 8 + 1)::integer for 8)
+         as tenant_sequence
+  from (select tree.size,
+               case when tree.size >> 8 > $1 then tile.sequences else tree.sequences end as sequences
+          from event_log.tree
+          left join event_log.tile on tile.level = 0 and tile.index = $1) known
+  left join lateral (
+       select l.position, coalesce(l.stream_version, 0) as stream_version, l.event_hash,
+              b.first, (b.last - b.first + 1)::integer as count, b.recorded_at
+         from event_log.log l,
+              lateral (select * from event_log.log_batch b where b.first <= l.position
+                        order by b.first desc limit 1) b
+        where l.position > $2 and l.position <= least($3, known.size)) found on true
+ order by found.position";
+
+/// A row of [`ENTRIES`]; none where the tree has none of the leaves.
+fn entry(row: &PgRow) -> Result<Option<Entry>, TreeError> {
+    let Some(position) = row.try_get("position")? else { return Ok(None) };
+    let recorded_at: DateTime<Utc> = row.try_get("recorded_at")?;
+    let sequence: Option<Vec<u8>> = row.try_get("tenant_sequence")?;
+    let sequence = sequence.and_then(|bytes| bytes.try_into().ok()).ok_or(TreeError::Damaged)?;
+    let event_hash: Vec<u8> = row.try_get("event_hash")?;
+    Ok(Some(Entry {
+        position: Position(position),
+        tenant_sequence: i64::from_be_bytes(sequence),
+        batch_first: Position(row.try_get("first")?),
+        batch_count: row.try_get("count")?,
+        recorded_at_micros: micros(recorded_at),
+        stream_version: row.try_get("stream_version")?,
+        event_hash: event_hash.try_into().map_err(|_| TreeError::Damaged)?,
+    }))
 }
 
 /// That an event is in a tree.
@@ -174,54 +212,16 @@ impl EventLog {
     /// Those of a tile of leaves that stand at some of its places, as far as the tree has them.
     async fn entries_of(&self, index: u64, places: Range<usize>) -> Result<Vec<Entry>, TreeError> {
         let tile = i64::try_from(index).map_err(|_| TreeError::Damaged)?;
-        let (size, edge, full): (i64, Vec<u8>, Option<Vec<u8>>) = sqlx::query_as(
-            "select t.size, t.sequences, f.sequences from event_log.tree t
-               left join event_log.tile f on f.level = 0 and f.index = $1",
-        )
-        .bind(tile)
-        .fetch_one(self.pool())
-        .await?;
-        let sequences = match full {
-            Some(sequences) => sequences,
-            // A full tile of leaves that has none is damaged.
-            None if size >> 8 > tile => return Err(TreeError::Damaged),
-            None if size >> 8 == tile => edge,
-            None => Vec::new(),
-        };
-        let sequences = sequences_from(&sequences).ok_or(TreeError::Damaged)?;
-        let end = places.end.min(sequences.len());
-        let start = places.start.min(end);
-        let sequences = sequences[start..end].to_vec();
-        let first = (tile << 8) + 1 + i64::try_from(start).unwrap_or_default();
-        let rows = sqlx::query(
-            "select l.position, coalesce(l.stream_version, 0), l.event_hash, b.first,
-                    (b.last - b.first + 1)::integer, b.recorded_at
-               from event_log.log l,
-                    lateral (select * from event_log.log_batch b where b.first <= l.position
-                              order by b.first desc limit 1) b
-              where l.position >= $1 and l.position < $1 + $2 order by l.position",
-        )
-        .bind(first)
-        .bind(i64::try_from(sequences.len()).unwrap_or_default())
-        .fetch_all(self.pool())
-        .await?;
-        if rows.len() != sequences.len() {
-            return Err(TreeError::Damaged);
-        }
-        let entry = |(row, tenant_sequence): (&sqlx::postgres::PgRow, i64)| {
-            let recorded_at: DateTime<Utc> = row.try_get(5)?;
-            let event_hash: Vec<u8> = row.try_get(2)?;
-            Ok(Entry {
-                position: Position(row.try_get(0)?),
-                tenant_sequence,
-                batch_first: Position(row.try_get(3)?),
-                batch_count: row.try_get(4)?,
-                recorded_at_micros: micros(recorded_at),
-                stream_version: row.try_get(1)?,
-                event_hash: event_hash.try_into().map_err(|_| TreeError::Damaged)?,
-            })
-        };
-        rows.iter().zip(sequences).map(entry).collect()
+        let before = tile << 8;
+        let place = |place: usize| before + i64::try_from(place).unwrap_or_default();
+        let (start, end) = (place(places.start), place(places.end));
+        let rows =
+            sqlx::query(ENTRIES).bind(tile).bind(start).bind(end).fetch_all(self.pool()).await?;
+        let size: i64 = rows.first().ok_or(TreeError::Damaged)?.try_get("size")?;
+        let expected = usize::try_from(end.min(size) - start).unwrap_or_default();
+        let found = rows.iter().filter_map(|row| entry(row).transpose());
+        let found = found.collect::<Result<Vec<Entry>, TreeError>>()?;
+        if found.len() == expected { Ok(found) } else { Err(TreeError::Damaged) }
     }
 
     /// The counts of all organizations when the tree had a size: those of now, less what came

@@ -215,6 +215,33 @@ async fn a_database_that_stays_away_is_said_to_be_away_and_the_command_counts_on
 }
 
 #[tokio::test]
+async fn of_readers_whose_sessions_are_ended_each_session_fails_one_question_at_most() {
+    let server = Server::start().await;
+    let log = server.open(CommitMode::Barrier).await;
+    for _ in 0..5 {
+        let mut used = Vec::new();
+        while used.len() < 4 {
+            used.push(log.pool().acquire().await.unwrap());
+        }
+        drop(used);
+        let ended: i64 = sqlx::query_scalar(
+            "select count(pg_terminate_backend(pid)) from pg_stat_activity
+              where application_name = 'opscenter'",
+        )
+        .fetch_one(&mut server.superuser().await)
+        .await
+        .unwrap();
+        let mut failed = 0;
+        for _ in 0..100 {
+            failed += i64::from(log.head().await.is_err());
+        }
+        assert!(failed <= ended, "{failed} questions failed, and {ended} sessions were ended");
+        assert_eq!(log.head().await.unwrap(), Position::START);
+    }
+    log.close().await;
+}
+
+#[tokio::test]
 async fn closing_carries_out_what_was_accepted_and_takes_nothing_more() {
     let server = Server::start().await;
     for (round, mode) in (1..).zip(MODES) {

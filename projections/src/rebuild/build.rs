@@ -121,10 +121,13 @@ impl<'a> Build<'a> {
         let standing = &self.reader.standing;
         self.stage.moved(&mut copying, standing, (standing.position, target)).await?;
         copying.commit().await?;
-        let generation = self.reader.standing.generation;
-        rows_sql::create_indexes(self.owner, &self.reader.definition, generation).await?;
+        let (definition, generation) = (self.reader.definition, self.reader.standing.generation);
+        rows_sql::create_keys(self.owner, &definition, generation).await?;
+        // What did not fit into memory goes in faster while readers' indexes are not there yet.
+        self.follow(target).await?;
+        rows_sql::create_indexes(self.owner, &definition, generation).await?;
         self.rebuilt.writing = begun.elapsed();
-        self.follow(target).await
+        Ok(())
     }
 
     /// Goes on page by page, over the rows that are there.

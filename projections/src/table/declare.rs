@@ -17,8 +17,8 @@ macro_rules! table {
                 ("valid_from", "bigint not null"),
                 ("valid_to", "bigint not null"),
             ],
+            writing: &[concat!($(stringify!($key), ", ",)+ "valid_to")],
             indexes: &[
-                concat!($(stringify!($key), ", ",)+ "valid_to"),
                 "using gist (int8range(valid_from, valid_to))",
                 $($index),*
             ],
@@ -45,6 +45,7 @@ macro_rules! table {
                 name: $name,
                 key: &[$(stringify!($key)),+],
                 columns: &[$((stringify!($field), $sql)),*],
+                writing: &[],
                 indexes: &[$($index),*],
                 history: $crate::table::table!(
                     @history [$($temporal)?] $name ($($key),+) ($($field = $sql),*) ($($index),*)

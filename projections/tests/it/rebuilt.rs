@@ -129,9 +129,23 @@ async fn a_read_model_that_does_not_fit_into_memory_is_rebuilt_page_by_page_to_t
     runtime.progress().wait(&dump::names(), town.last, PATIENCE).await.unwrap();
     runtime.stop().await;
     for definition in projections::definitions() {
-        let promote = Promote::Never;
+        let before = indexes(&log, 1).await;
+        let promote = Promote::IfEqual;
         let rebuilt = rebuild_within(&log, &definition, promote, 0, &mut |_, _| ()).await.unwrap();
         assert_eq!(rebuilt.comparison, Comparison::Equal, "{}", definition.name);
         assert_eq!(rebuilt.position, town.last);
+        assert!(rebuilt.promoted);
+        let after = indexes(&log, rebuilt.generation).await;
+        let of_both = before.iter().filter(|index| after.contains(index)).count();
+        assert!(of_both > 0 && of_both == after.len(), "{before:#?} {after:#?}");
     }
+    assert_eq!(indexes(&log, 1).await, indexes(&log, 2).await);
+}
+
+/// The keys and indexes of every table of a generation, without its number.
+async fn indexes(log: &EventLog, generation: i32) -> Vec<String> {
+    let sql = "select regexp_replace(indexdef, '_g[0-9]+', '', 'g') from pg_indexes
+                where schemaname = 'read_model' and tablename ~ ('_g' || $1::text || '$')
+                order by 1";
+    sqlx::query_scalar(sql).bind(generation).fetch_all(log.pool()).await.unwrap()
 }

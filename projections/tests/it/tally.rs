@@ -25,6 +25,7 @@ impl Row for Count {
             ("events", "bigint not null"),
             ("last", "bigint not null"),
         ],
+        writing: &[],
         indexes: &[],
         history: None,
     };
