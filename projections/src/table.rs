@@ -28,9 +28,9 @@ pub struct TableSpec {
     pub key: &'static [&'static str],
     /// Every column with its SQL type.
     pub columns: &'static [(&'static str, &'static str)],
-    /// What is indexed because rows are found by it when they are written: column lists.
+    /// What is indexed for whoever writes rows: column lists, without parentheses.
     pub writing: &'static [&'static str],
-    /// What else is indexed: column lists, without parentheses; or, after `using`, any index.
+    /// What is indexed for readers, likewise; or, after `using`, any index.
     pub indexes: &'static [&'static str],
     /// Where every version of its rows is kept, with the positions between which it was valid: then
     /// it can be asked as of any position (`validity.rs`).
@@ -75,7 +75,7 @@ struct Slot<R> {
 /// Keys with what they had before, in the order of the changes.
 type Journal<R> = Vec<(<R as Row>::Key, Option<Slot<R>>)>;
 
-/// How a table answers a question about a row it does not hold.
+/// How a table answers about a row it does not hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// It holds every row there is: what it does not hold does not exist.
@@ -343,9 +343,7 @@ impl<R: Row> AnyTable for Table<R> {
 
     fn undo(&mut self) {
         self.touched.clear();
-        let Some(journal) = &mut self.journal else {
-            return;
-        };
+        let Some(journal) = &mut self.journal else { return };
         for (key, before) in journal.drain(..).rev() {
             match before {
                 Some(slot) => self.rows.insert(key, slot),

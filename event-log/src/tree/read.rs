@@ -44,7 +44,8 @@ select known.size, found.*,
        substring(known.sequences from ((found.position - 1) % 256 * 8 + 1)::integer for 8)
          as tenant_sequence
   from (select tree.size,
-               case when tree.size >> 8 > $1 then tile.sequences else tree.sequences end as sequences
+               case when tree.size >> 8 > $1 then tile.sequences else tree.sequences end
+                 as sequences
           from event_log.tree
           left join event_log.tile on tile.level = 0 and tile.index = $1) known
   left join lateral (
