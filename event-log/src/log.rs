@@ -23,9 +23,9 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// How long after its last use a connection is taken without asking the database whether it still
-/// answers, which takes as long as a small question does. A database that went away in so short a
-/// time is not back yet, so that a new connection would be refused as well.
-const TRUSTED_FOR: Duration = Duration::from_millis(100);
+/// answers, which takes as long as a small question does. No database that went away is back in so
+/// short a time, so that a new connection would be refused as well.
+const TRUSTED_FOR: Duration = Duration::from_millis(20);
 
 /// How an append becomes durable. The results are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

@@ -115,12 +115,12 @@ impl FromStr for TlogProof {
     type Err = TlogProofError;
 
     fn from_str(text: &str) -> Result<Self, TlogProofError> {
-        let (steps, note) = text.split_once("\n\n").unwrap_or((text, ""));
-        let mut lines = steps.split('\n');
-        if lines.next() != Some(FIRST_LINE) {
+        let missing = TlogProofError::CutOff;
+        if text.split('\n').next() != Some(FIRST_LINE) {
             return Err(TlogProofError::Form("this is no tlog-proof of version 1"));
         }
-        let missing = TlogProofError::CutOff;
+        let (steps, note) = text.split_once("\n\n").ok_or(missing("the checkpoint"))?;
+        let mut lines = steps.split('\n').skip(1);
         let extra = lines.next().ok_or(missing("the entry of the event"))?;
         let entry =
             extra.strip_prefix("extra ").and_then(bytes).as_deref().and_then(Entry::from_bytes);
@@ -129,9 +129,6 @@ impl FromStr for TlogProof {
         let hash = |line| bytes(line).and_then(|bytes| bytes.try_into().ok());
         let path = lines.map(hash).collect::<Option<Vec<Hash>>>();
         let path = path.ok_or(TlogProofError::Form("a line of its path is no hash"))?;
-        if note.is_empty() {
-            return Err(missing("the checkpoint"));
-        }
         let proof = Self { entry, path, note: note.parse()? };
         let place = proof.index().map(|place| format!("index {place}"));
         if place.as_deref() == Some(index) {

@@ -189,6 +189,8 @@ async fn a_bought_pack_is_granted_and_refunded_in_part() {
         (seen.text_at("/data/purchase/state") == "fulfilled").then_some(())
     })
     .await;
+    // Another read model than the one of purchases.
+    world.read_models_have_caught_up().await;
     assert_eq!(available(&world, &organization).await, "5000.000000");
     let refund = json!({ "purchaseId": purchase, "credits": "1000", "reason": "too many" });
     let refunded =

@@ -1,7 +1,7 @@
 //! The proof of one event, as the API gives it: who has the key of the log checks it alone.
 
 use super::{Signed, verdict, verify_with};
-use event_log::note::{Note, Policy};
+use event_log::note::{Cosigner, Note, Policy};
 use event_log::tlog_proof::TlogProof;
 use event_log::{Position, SigningKeys};
 use std::fs;
@@ -48,6 +48,7 @@ async fn the_proof_of_an_event_is_checked_without_database_and_network() {
         (moved.to_string(), 20, "content"),
         (other.to_string(), 20, "content"),
         (cut.to_owned(), 22, "incomplete"),
+        (cut[..cut.len() - 9].to_owned(), 22, "incomplete"),
     ] {
         fs::write(&path, changed).unwrap();
         verdict(&signed.verify(&path), code, name);
@@ -57,6 +58,20 @@ async fn the_proof_of_an_event_is_checked_without_database_and_network() {
     let policy = signed.folder.join("other.txt");
     fs::write(&policy, format!("log {}\nquorum none\n", stranger.verifier_keys()[0])).unwrap();
     verdict(&verify_with(&path, &policy), 21, "signature");
+
+    // A policy that asks for a witness takes the proof once that one has signed.
+    let witness = Cosigner::new("north.example/w".parse().unwrap(), &[7; 32]);
+    let asked = format!("witness north {}\nquorum north\n", witness.verifier());
+    let ours = fs::read_to_string(signed.policy()).unwrap();
+    fs::write(&policy, ours.replace("quorum none\n", &asked)).unwrap();
+    let answer = verdict(&verify_with(&path, &policy), 21, "signature");
+    assert!(answer["problem"].as_str().unwrap().contains("not sealed"), "{answer}");
+    let mut signatures = proof.note.signatures().to_vec();
+    signatures.push(witness.cosign(proof.note.text(), 1_790_000_000));
+    let sealed = TlogProof { note: Note::new(proof.note.text(), signatures).unwrap(), ..proof };
+    fs::write(&path, sealed.to_string()).unwrap();
+    let answer = verdict(&verify_with(&path, &policy), 0, "whole");
+    assert_eq!(answer["checkpoint"]["witnessed_by"][0]["name"], "north.example/w");
 }
 
 #[tokio::test(flavor = "multi_thread")]
