@@ -116,11 +116,10 @@ impl FromStr for TlogProof {
 
     fn from_str(text: &str) -> Result<Self, TlogProofError> {
         let missing = TlogProofError::CutOff;
-        if text.split('\n').next() != Some(FIRST_LINE) {
-            return Err(TlogProofError::Form("this is no tlog-proof of version 1"));
-        }
-        let (steps, note) = text.split_once("\n\n").ok_or(missing("the checkpoint"))?;
-        let mut lines = steps.split('\n').skip(1);
+        let rest = text.strip_prefix(FIRST_LINE).and_then(|rest| rest.strip_prefix('\n'));
+        let rest = rest.ok_or(TlogProofError::Form("this is no tlog-proof of version 1"))?;
+        let (steps, note) = rest.split_once("\n\n").ok_or(missing("the checkpoint"))?;
+        let mut lines = steps.split('\n');
         let extra = lines.next().ok_or(missing("the entry of the event"))?;
         let entry =
             extra.strip_prefix("extra ").and_then(bytes).as_deref().and_then(Entry::from_bytes);

@@ -215,8 +215,8 @@ async fn a_database_that_stays_away_is_said_to_be_away_and_the_command_counts_on
 }
 
 #[tokio::test]
-async fn of_readers_whose_sessions_are_ended_each_session_fails_one_question_at_most() {
-    let server = Server::start().await;
+async fn who_reads_notices_nothing_of_a_database_that_was_killed_and_is_back() {
+    let mut server = Server::start().await;
     let log = server.open(CommitMode::Barrier).await;
     for _ in 0..5 {
         let mut used = Vec::new();
@@ -224,19 +224,14 @@ async fn of_readers_whose_sessions_are_ended_each_session_fails_one_question_at_
             used.push(log.pool().acquire().await.unwrap());
         }
         drop(used);
-        let ended: i64 = sqlx::query_scalar(
-            "select count(pg_terminate_backend(pid)) from pg_stat_activity
-              where application_name = 'opscenter'",
-        )
-        .fetch_one(&mut server.superuser().await)
-        .await
-        .unwrap();
-        let mut failed = 0;
-        for _ in 0..100 {
-            failed += i64::from(log.head().await.is_err());
+        // Connections go back by a task of their own.
+        while log.pool().num_idle() < 4 {
+            tokio::task::yield_now().await;
         }
-        assert!(failed <= ended, "{failed} questions failed, and {ended} sessions were ended");
-        assert_eq!(log.head().await.unwrap(), Position::START);
+        server.kill_and_restart();
+        for _ in 0..10 {
+            assert_eq!(log.head().await.unwrap(), Position::START);
+        }
     }
     log.close().await;
 }
